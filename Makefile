@@ -156,6 +156,10 @@ $(STAMPS)/buf: proto/package.json $(STAMPS)/setup
 permissions: $(STAMPS)/dev ## Write docs/permissions.md
 	$(BIN)/python -m tests.fixtures.control.permissions_page
 
+.PHONY: routes
+routes: $(STAMPS)/dev ## Write docker/gateway/routes.conf
+	$(BIN)/python -m tests.fixtures.docker.gateway_routes
+
 .PHONY: constants
 constants: $(STAMPS)/dev ## Write docs/constants.md
 	$(BIN)/python -m tests.benchmarks.mot.constants

@@ -21,6 +21,7 @@ pytest_plugins = [
         for path in sorted((ROOT / "tests" / "fixtures").glob("*.py"))
         if path.stem != "__init__"
     ),
+    "tests.fixtures.analytics.redis",
     "tests.fixtures.pipelines.workers",  # last: it imports others, which pytest must register first
 ]
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
+from countline_analytics.api.protection.cors import origins
 from countline_common.http.client_address import Network, networks
 from countline_common.tls.postgres import with_tls
 from countline_common.tls.settings import TlsSettings
@@ -60,6 +61,22 @@ class ApiSettings(AnalyticsSettings):
     """Networks of trusted proxies, such as `10.0.0.5/32`: the gateway believes their `X-Forwarded-For`. Empty: none.
     Each proxy must replace or extend the header that a browser sends, as NGINX, HAProxy and Traefik can."""
 
+    gateway_cors_origins: str = ""
+    """Origins of other web sites that may call the API from a browser, such as `https://shop.example.org`, separated by
+    commas. Empty: none."""
+
+    gateway_rate_limit_address: int = Field(default=3000, ge=0)
+    """Requests in a minute from one address. 0: no limit; so for the following ones."""
+    gateway_rate_limit_login: int = Field(default=60, ge=0)
+    """Requests in a minute without a login (login, refresh, logout) from one address."""
+    gateway_rate_limit_user: int = Field(default=1200, ge=0)
+    """Requests in a minute of one user."""
+    gateway_rate_limit_key: int = Field(default=1200, ge=0)
+    """Requests in a minute with one key."""
+    gateway_rate_limit_redis_url: SecretStr = SecretStr("")
+    """`redis://user:password@host:port/0`, which several gateways share to count requests; `rediss://` with TLS.
+    Empty: each gateway counts in its memory."""
+
     gateway_idle_timeout_s: float = Field(default=20.0, gt=0, le=600)
     """A connection on which no complete request head arrives for this time is closed."""
     gateway_body_timeout_s: float = Field(default=30.0, gt=0, le=600)
@@ -72,3 +89,16 @@ class ApiSettings(AnalyticsSettings):
             InvalidInputError: an entry is not a network.
         """
         return networks(self.gateway_trusted_proxies, "COUNTLINE_GATEWAY_TRUSTED_PROXIES")
+
+    def cors_origins(self) -> frozenset[str]:
+        """Parse `gateway_cors_origins`.
+
+        Raises:
+            InvalidInputError: an entry is not an exact origin.
+        """
+        return origins(self.gateway_cors_origins)
+
+    def rates_of_environment(self) -> dict[str, int]:
+        """Return the rate limits that the environment sets, by the names under which an administrator changes them."""
+        fields = {f"rate_limit.{kind}": f"gateway_rate_limit_{kind}" for kind in ("address", "login", "user", "key")}
+        return {name: getattr(self, field) for name, field in fields.items() if field in self.model_fields_set}

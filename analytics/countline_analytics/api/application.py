@@ -2,9 +2,9 @@
 
 import json
 import math
-import secrets
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -12,13 +12,17 @@ from aiohttp import web
 from prometheus_client import Histogram
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from structlog.contextvars import bound_contextvars
 
 from countline_analytics.api.gateway import BODY_TIMEOUT_S, REQUEST_ID
+from countline_analytics.api.protection.cors import cors
+from countline_analytics.api.protection.rates import NEAREST, RateLimits, limited
 from countline_common.errors import CountlineError, DeadlineExceededError, InternalError, UnavailableError
+from countline_common.http.client_address import Network, address
 from countline_common.http.errors import http_status, problem
+from countline_common.http.request_ids import request_id_of
 from countline_common.logs import get_logger
 
-MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 COMPRESSED_ABOVE_BYTES: Final = 1000
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 SECURITY_HEADERS: Final = {
@@ -35,30 +39,45 @@ SECURITY_HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+TRANSPORT_SECURITY: Final = "max-age=31536000"
+PROXIES: Final = web.AppKey("proxies", tuple)
+
 REQUESTS: Final = Histogram("countline_http_server_seconds", "Duration of requests", ["method", "route", "status"])
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log = get_logger(__name__)
 
 
-def make_application(body_timeout_s: float) -> web.Application:
-    """Return an application without routes.
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What protects an application from its callers."""
 
-    Args:
-        body_timeout_s: seconds in which the body of a request must arrive.
-    """
-    app = web.Application(middlewares=[_identified, _finished, _mapped], client_max_size=MAX_BODY_BYTES)
-    app[BODY_TIMEOUT_S] = body_timeout_s
+    body_timeout_s: float
+    """Seconds in which the body of a request must arrive."""
+    rates: RateLimits
+    cors_origins: frozenset[str] = frozenset()
+    proxies: tuple[Network, ...] = ()
+    """Networks of trusted proxies."""
+
+
+def make_application(protection: Protection) -> web.Application:
+    """Return an application without routes."""
+    # The first one is the outermost.
+    app = web.Application(
+        middlewares=[_identified, _finished, cors(protection.cors_origins), _mapped, limited(protection.rates)]
+    )
+    app[BODY_TIMEOUT_S] = protection.body_timeout_s
+    app[PROXIES] = protection.proxies
     return app
 
 
 @web.middleware
 async def _identified(request: web.Request, handler: Next) -> web.StreamResponse:
-    """Give the request an id (the caller's own, if sent) and measure its duration."""
-    given = request.headers.get(REQUEST_ID_HEADER, "")
-    request[REQUEST_ID] = given[:64] if given.isascii() and given.isprintable() and given else secrets.token_hex(8)
+    """Give the request an id (the caller's own, if it is well-formed) and measure its duration."""
+    request[REQUEST_ID] = request_id_of(request.headers.get(REQUEST_ID_HEADER, ""))
     started = time.perf_counter()
-    response = await handler(request)
+    with bound_contextvars(request_id=request[REQUEST_ID]):
+        response = await handler(request)
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "none"
     REQUESTS.labels(request.method, route, response.status).observe(time.perf_counter() - started)
@@ -77,12 +96,23 @@ async def _finished(request: web.Request, handler: Next) -> web.StreamResponse:
         response.force_close()  # the body was unreadable: where the next request begins is unknown
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
+    if _came_by_tls(request):
+        response.headers.setdefault("Strict-Transport-Security", TRANSPORT_SECURITY)
+    if nearest := request.get(NEAREST):
+        response.headers.update(nearest.headers)
     if request.path.startswith("/api/"):
         response.headers.setdefault("Cache-Control", "no-store")
     body = response.body if isinstance(response, web.Response) else None
     if isinstance(body, bytes) and len(body) > COMPRESSED_ABOVE_BYTES:
         response.enable_compression()
     return response
+
+
+def _came_by_tls(request: web.Request) -> bool:
+    """Whether the browser used HTTPS, as a trusted proxy reports it: TLS ends there."""
+    peer = address(request.remote or "")
+    trusted = peer is not None and any(peer in network for network in request.app[PROXIES])
+    return request.secure or (trusted and request.headers.get("X-Forwarded-Proto", "").lower() == "https")
 
 
 @web.middleware

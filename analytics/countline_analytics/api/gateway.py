@@ -7,7 +7,7 @@ same option of the contract.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -19,23 +19,25 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from google.protobuf import message_factory
 from google.protobuf.message import Message
+from sqlalchemy.exc import InterfaceError, OperationalError
 
+from countline_analytics.api.protection.rates import ADDRESS, RateLimits
 from countline_analytics.api.services import Method
+from countline_analytics.api.time_limits import TimeLimit, time_limit, within
 from countline_analytics.api.transcoding import Route, build_request
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.service import Handler
 from countline_common.audit.calls import OK, AuditedCall, AuditTrail, resource_of, set_current_call
-from countline_common.errors import CountlineError, InvalidInputError, UnauthenticatedError
+from countline_common.errors import CountlineError, InvalidInputError, UnauthenticatedError, UnavailableError
 from countline_common.grpc.authorization import bearer_token, check_permission, check_reach
 from countline_common.grpc.errors import translated
 from countline_common.grpc.tokens import Principal, TokenVerifier
-from countline_common.http.client_address import Network, address, calling
 from countline_common.http.rest_json import to_json
 from countline_common.untrusted_json import parse_json
 
-CALL_TIMEOUT_S: Final = 15.0
-MODEL_CHANGE_TIMEOUT_S: Final = 250.0
-"""Timeout of calls that change models: Triton may build an engine before it loads. The service times out earlier."""
+MOST_BODY_BYTES: Final = 8 * 1024 * 1024
+MOST_PUBLIC_BODY_BYTES: Final = 64 * 1024
+"""Limit for methods that need no token, such as a login."""
 LARGE_BYTES: Final = 20_000
 """Larger answers are rendered in a thread, so that the event loop keeps running."""
 LONGEST_AUTHORIZATION: Final = 7000
@@ -52,6 +54,8 @@ class CallContext:
     authorization: str
     """The header as received; empty if there was none."""
     request_id: str
+    limit: TimeLimit
+    """Time and retries of the request."""
     client_address: str = ""
     """Address of the caller; empty if unknown (`client_address`)."""
 
@@ -73,12 +77,10 @@ class RemoteUpstream:
 
     Args:
         channel: connects to the service.
-        change_timeout_s: timeout of calls that change data; None for `CALL_TIMEOUT_S`.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, change_timeout_s: float | None = None) -> None:
+    def __init__(self, channel: grpc.aio.Channel) -> None:
         self._channel = channel
-        self._change_timeout_s = change_timeout_s
 
     async def call(self, method: Method, request: Message, context: CallContext) -> Message:
         response_class = message_factory.GetMessageClass(method.descriptor.output_type)
@@ -90,12 +92,13 @@ class RemoteUpstream:
             metadata.append(("authorization", context.authorization))
         if context.client_address:
             metadata.append(("x-forwarded-for", context.client_address))
-        with translated():
-            response: Message = await call(request, timeout=self._timeout_s(method), metadata=metadata)
-        return response
 
-    def _timeout_s(self, method: Method) -> float:
-        return CALL_TIMEOUT_S if method.only_reads else self._change_timeout_s or CALL_TIMEOUT_S
+        async def attempt(left_s: float) -> Message:
+            with translated():
+                response: Message = await call(request, timeout=left_s, metadata=metadata)
+            return response
+
+        return await within(context.limit, attempt)
 
 
 def _serialized(message: Message) -> bytes:
@@ -146,12 +149,21 @@ class LocalUpstream:
 
     async def _answer(self, method: Method, request: Message, principal: Principal, context: CallContext) -> Message:
         check_permission(principal, method.path, method.policy)
+        self._verifier.gate(method.path)
         caller = Caller(principal, context.authorization, principal.reach(method.policy.permission))
         site_of = partial(self._site_of, caller)
         await check_reach(caller.principal, method.path, method.policy, request, site_of)
-        async with asyncio.timeout(CALL_TIMEOUT_S):
-            response: Message = await self._handlers[method.descriptor.name](request, caller)
-        return response
+
+        async def attempt(_: float) -> Message:
+            try:
+                response: Message = await self._handlers[method.descriptor.name](request, caller)
+            except (OperationalError, InterfaceError) as error:
+                if not error.connection_invalidated:
+                    raise
+                raise UnavailableError("the database does not answer", hint="try again later") from error
+            return response
+
+        return await within(context.limit, attempt)
 
 
 def _outcome(error: BaseException) -> tuple[str, str]:
@@ -193,7 +205,7 @@ def add_routes(
     methods: Iterable[Method],
     upstreams: Mapping[str, Upstream],
     verifier: TokenVerifier,
-    proxies: Collection[Network] = (),
+    rates: RateLimits,
 ) -> None:
     """Add a route for each annotation.
 
@@ -202,7 +214,7 @@ def add_routes(
         methods: methods of the contract.
         upstreams: by full name of the service.
         verifier: checks access tokens.
-        proxies: networks of trusted proxies (`client_address`).
+        rates: counts the requests of each caller.
 
     Raises:
         UnroutedServiceError: a service has no upstream.
@@ -212,21 +224,25 @@ def add_routes(
         if upstream is None:
             raise UnroutedServiceError(f"{method.service} has HTTP routes but no upstream")
         for route in method.routes:
-            handler = _handler(method, route, upstream, verifier, proxies)
+            handler = _handler(method, route, upstream, verifier, rates)
             app.router.add_route(route.method, route.aiohttp_path, handler)
             if route.method == "GET":
                 app.router.add_route("HEAD", route.aiohttp_path, handler)
 
 
-def _handler(
-    method: Method, route: Route, upstream: Upstream, verifier: TokenVerifier, proxies: Collection[Network]
-) -> Any:
+def _handler(method: Method, route: Route, upstream: Upstream, verifier: TokenVerifier, rates: RateLimits) -> Any:
+    limit = time_limit(route.path, route.method)
+    most_bytes = MOST_PUBLIC_BODY_BYTES if method.policy.public else MOST_BODY_BYTES
+
     async def handle(request: web.Request) -> web.StreamResponse:
-        context = _context(request, proxies)
-        if not method.policy.public:
-            verifier.verify(bearer_token(context.authorization))
+        context = CallContext(_authorization(request), request[REQUEST_ID], limit, request[ADDRESS])
+        if method.policy.public:
+            await rates.count_login(request)
+        else:
+            token = bearer_token(context.authorization)
+            await rates.count_caller(request, verifier.verify(token), token)
         values = [request.match_info[name] for name in route.parameters]
-        body = await _json_body(request)
+        body = await _json_body(request, most_bytes)
         message = build_request(method.descriptor.input_type, route, values, request.query.items(), body)
         response = await upstream.call(method, message, context)
         data = getattr(response, route.response_body) if route.response_body else response
@@ -238,37 +254,24 @@ def _handler(
     return handle
 
 
-def _context(request: web.Request, proxies: Collection[Network]) -> CallContext:
-    authorization = request.headers.get("Authorization", "")
-    # gRPC refuses long metadata with a status that says nothing about tokens.
-    if len(authorization) > LONGEST_AUTHORIZATION or not authorization.isascii() or not authorization.isprintable():
-        raise UnauthenticatedError("the Authorization header holds no token of ours", hint="log in again")
-    # A proxy may add its own header instead of extending the received one.
-    forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", ()))
-    return CallContext(authorization, request[REQUEST_ID], client_address(request.remote or "", forwarded_for, proxies))
+def _authorization(request: web.Request) -> str:
+    """Return the header `Authorization`; empty if there is none.
 
-
-def client_address(peer: str, forwarded_for: str, proxies: Collection[Network]) -> str:
-    """Return the address of the caller; empty if it is unknown.
-
-    It is unknown behind a proxy that does not send the client's address, and on loopback, where an unconfigured proxy
-    may run: if auth counted wrong passwords by the address of a proxy, one person could lock out all others.
-
-    Args:
-        peer: address of the connection.
-        forwarded_for: the X-Forwarded-For headers, joined by commas.
-        proxies: networks of trusted proxies.
+    Raises:
+        UnauthenticatedError: it cannot hold a token of ours, or there are several.
     """
-    connected = address(peer)
-    found = calling(connected, forwarded_for, proxies)
-    if found is None or (found == connected and found.is_loopback):
-        return ""
-    return str(found)
+    given = request.headers.getall("Authorization", ())
+    found = given[0] if given else ""
+    # gRPC refuses long metadata with a status that says nothing about tokens. A proxy and this process could each check
+    # another one of several headers.
+    if len(given) > 1 or len(found) > LONGEST_AUTHORIZATION or not found.isascii() or not found.isprintable():
+        raise UnauthenticatedError("the Authorization header holds no token of ours", hint="log in again")
+    return found
 
 
-async def _json_body(request: web.Request) -> Any:
+async def _json_body(request: web.Request, most_bytes: int) -> Any:
     """Return the parsed body; None if there is none."""
-    data = await _body(request)
+    data = await _body(request, most_bytes)
     if not data.strip():
         return None
     try:
@@ -277,15 +280,22 @@ async def _json_body(request: web.Request) -> Any:
         raise InvalidInputError(f"the body is not JSON: {error}", hint="send a JSON object") from error
 
 
-async def _body(request: web.Request) -> bytes:
+async def _body(request: web.Request, most_bytes: int) -> bytes:
+    """Read the body; stop as soon as it is known to be too large."""
+    announced, data = request.content_length or 0, bytearray()
     try:
         async with asyncio.timeout(request.app[BODY_TIMEOUT_S]):
-            return await request.read()
+            while announced <= most_bytes and (chunk := await request.content.readany()):
+                data += chunk
+                announced = max(announced, len(data))
     except TimeoutError as error:
         raise web.HTTPRequestTimeout from error
     except (web.RequestPayloadError, HttpProcessingError) as error:
         hint = "send JSON, plain or with the Content-Encoding that its header names"
         raise InvalidInputError("the body cannot be read", hint=hint) from error
+    if announced > most_bytes:
+        raise web.HTTPRequestEntityTooLarge(most_bytes, announced)
+    return bytes(data)
 
 
 def _no_constant(word: str) -> float:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -15,10 +16,9 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline.v1 import cameras_pb2_grpc
-from countline_analytics.api.application import make_application
+from countline_analytics.api.application import Protection, make_application
 from countline_analytics.api.connections import listen
 from countline_analytics.api.gateway import (
-    MODEL_CHANGE_TIMEOUT_S,
     LocalUpstream,
     RemoteUpstream,
     Upstream,
@@ -26,6 +26,8 @@ from countline_analytics.api.gateway import (
     add_routes,
 )
 from countline_analytics.api.openapi import document
+from countline_analytics.api.protection.rate_store import RateStore
+from countline_analytics.api.protection.rates import RateLimits, rates_of
 from countline_analytics.api.services import Method, http_methods
 from countline_analytics.api.static import add_dashboard
 from countline_analytics.directory import CameraDirectory
@@ -36,12 +38,15 @@ from countline_analytics.processes import check_database, stop_signals, until_av
 from countline_analytics.questions.service import make_handlers
 from countline_analytics.settings import ApiSettings
 from countline_analytics.store.outbox import outbox as outbox_rows
+from countline_common.administration.current import CurrentSettings
+from countline_common.administration.levels import follow_level, level_base
+from countline_common.administration.maintenance import check_call
 from countline_common.data import database
+from countline_common.data.administration_feed import AdministrationFeed
 from countline_common.data.outbox import Outbox, OutboxRelay, OutboxTrail
 from countline_common.data.revocation_feed import RevocationFeed
 from countline_common.grpc.channels import open_channel
 from countline_common.grpc.tokens import TokenVerifier
-from countline_common.http.client_address import Network
 from countline_common.http.health import Check, HealthServer
 from countline_common.logs import configure, get_logger
 
@@ -58,12 +63,11 @@ class Api:
     upstreams: Mapping[str, Upstream]
     verifier: TokenVerifier
     hub: LiveHub
-    proxies: tuple[Network, ...]
-    body_timeout_s: float
+    protection: Protection
 
     def gateway(self) -> web.Application:
         """Return the application for browsers."""
-        app = make_application(self.body_timeout_s)
+        app = make_application(self.protection)
         self._add_rest(app, self.methods)
         app.router.add_get("/ws", self.hub.handle)
         add_dashboard(app)
@@ -71,19 +75,19 @@ class Api:
 
     def analytics(self) -> web.Application:
         """Return the application with REST of analytics only."""
-        app = make_application(self.body_timeout_s)
+        app = make_application(self.protection)
         self._add_rest(app, [method for method in self.methods if method.service == COUNT_SERVICE])
         return app
 
     def websocket(self) -> web.Application:
         """Return the application with `/ws` only."""
-        app = make_application(self.body_timeout_s)
+        app = make_application(self.protection)
         app.router.add_get("/ws", self.hub.handle)
         return app
 
     def _add_rest(self, app: web.Application, methods: Iterable[Method]) -> None:
         chosen = list(methods)
-        add_routes(app, chosen, self.upstreams, self.verifier, self.proxies)
+        add_routes(app, chosen, self.upstreams, self.verifier, self.protection.rates)
         description = document(chosen)
 
         async def openapi(_: web.Request) -> web.Response:
@@ -96,7 +100,7 @@ async def run(settings: ApiSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
     configure("api")
     with stop_signals() as stopping:
-        async with ApiParts.of(settings) as parts, HealthServer(settings.health_address, parts.checks()):
+        async with ApiParts.of(settings) as parts, parts.health(settings.health_address):
             await until_available("database", lambda: _migrate(settings), stopping)
             async with serving(settings, parts, stopping) as addresses:
                 _log.info("serving", **addresses)
@@ -111,6 +115,7 @@ class ApiParts:
     engine: AsyncEngine
     bus: LiveBus
     feed: CrossingFeed
+    rates: RateStore
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -118,10 +123,21 @@ class ApiParts:
         """Build the parts without connecting them."""
         verifier = TokenVerifier.from_file(settings.token_public_key_file)
         engine = database.create_engine(settings.dsn)
+        rates = RateStore(settings.gateway_rate_limit_redis_url.get_secret_value())
+        feed = CrossingFeed(engine, settings.dsn)
         try:
-            yield cls(verifier, engine, LiveBus(settings.nats_url, settings.tls), CrossingFeed(engine, settings.dsn))
+            yield cls(verifier, engine, LiveBus(settings.nats_url, settings.tls), feed, rates)
         finally:
+            await rates.close()
             await engine.dispose()
+
+    def health(self, address: str) -> HealthServer:
+        """Return the server of the process's health."""
+        degraded = {
+            "revocations": lambda: self.verifier.revocations.problem,
+            "rate limits": lambda: self.rates.problem,
+        }
+        return HealthServer(address, self.checks(), degraded)
 
     def checks(self) -> dict[str, Check]:
         """Return the health checks of the process."""
@@ -164,22 +180,15 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
         upstreams[COUNT_SERVICE] = LocalUpstream(
             make_handlers(parts.engine, directory, outbox), parts.verifier, directory.site_of, trail
         )
-        proxies, body_timeout_s = settings.proxy_networks(), settings.gateway_body_timeout_s
-        api = Api(http_methods(), upstreams, parts.verifier, hub, proxies, body_timeout_s)
+        current = _follow_settings(settings, parts)
+        api = Api(http_methods(), upstreams, parts.verifier, hub, _protection(settings, parts.rates, current))
         changes = follow_changes(parts.bus, directory.forget)
         revocations = RevocationFeed(lambda: parts.bus.jetstream, parts.verifier.revocations)
-        await stack.enter_async_context(
-            _tasks(
-                parts.bus.run(),
-                parts.feed.run(),
-                statuses.run(),
-                changes,
-                revocations.run(),
-                relay.run(),
-                stopping=stopping,
-            )
-        )
+        administration = AdministrationFeed("api", lambda: parts.bus.jetstream, current)
+        work = (statuses.run(), changes, revocations.run(), administration.run(), relay.run())
+        await stack.enter_async_context(_tasks(parts.bus.run(), parts.feed.run(), *work, stopping=stopping))
         stack.callback(relay.stop)
+        stack.callback(administration.stop)
         stack.callback(revocations.stop)  # nats-py may raise an error of its own in place of a cancellation
         addresses = {
             "gateway": await _listen(stack, api.gateway(), settings.gateway_address, settings.gateway_idle_timeout_s),
@@ -194,19 +203,34 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
         yield addresses
 
 
+def _follow_settings(settings: ApiSettings, parts: ApiParts) -> CurrentSettings:
+    """Return what an administrator may change while the process runs; maintenance acts on the process's own service."""
+    current = CurrentSettings({**settings.rates_of_environment(), **level_base("api")})
+    parts.verifier.gate = partial(check_call, current)
+    follow_level("api", current)
+    return current
+
+
+def _protection(settings: ApiSettings, store: RateStore, current: CurrentSettings) -> Protection:
+    proxies = settings.proxy_networks()
+    rates = RateLimits(store, partial(rates_of, current), proxies)
+    return Protection(settings.gateway_body_timeout_s, rates, settings.cors_origins(), proxies)
+
+
 def _upstreams(
     settings: ApiSettings, channels: Mapping[str, grpc.aio.Channel], directory: CameraDirectory
 ) -> dict[str, Upstream]:
     """Return the upstream of each service of the control-plane, by full service name."""
     return {
         "countline.v1.AuthService": RemoteUpstream(channels[settings.auth_address]),
+        "countline.v1.AdministrationService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.AuditService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.CameraService": WatchedUpstream(
             RemoteUpstream(channels[settings.cameras_address]), directory.forget
         ),
         "countline.v1.SecretService": RemoteUpstream(channels[settings.cameras_address]),
         "countline.v1.WorkerService": RemoteUpstream(channels[settings.workers_address]),
-        "countline.v1.ModelService": RemoteUpstream(channels[settings.models_address], MODEL_CHANGE_TIMEOUT_S),
+        "countline.v1.ModelService": RemoteUpstream(channels[settings.models_address]),
     }
 
 

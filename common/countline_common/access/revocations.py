@@ -13,6 +13,9 @@ KEPT_S: Final = 400.0
 """The life of an access token (`ACCESS_LIFETIME_S` of auth), the difference of clocks, and a margin."""
 
 
+AWAY: Final = "no connection to NATS, so logins that ended elsewhere work until their tokens expire, at most 5 minutes"
+
+
 class Revocations:
     """What has ended lately.
 
@@ -22,10 +25,17 @@ class Revocations:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self.is_followed = False
+        """Whether the events that end access arrive now."""
         self._revisions: dict[str, int] = {}
         self._sessions: set[str] = set()
         self._entries: deque[tuple[float, str, str]] = deque()
         """End of each entry with its user and session, in the order of ends."""
+
+    @property
+    def problem(self) -> str:
+        """What does not work now; empty if everything works."""
+        return "" if self.is_followed else AWAY
 
     def end(self, user_id: str, access_revision: int, session_ids: Iterable[str]) -> None:
         """Refuse tokens of sessions, and tokens of a user that are older than a revision; 0 for none of them."""

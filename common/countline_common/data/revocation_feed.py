@@ -1,6 +1,6 @@
 """Follows the events of auth that end access, so that tokens are refused before they expire.
 
-While NATS is away, tokens work until they expire.
+While NATS is away, tokens work until they expire. `Revocations.problem` says so, and with it the health of the process.
 """
 
 import asyncio
@@ -62,6 +62,8 @@ class RevocationFeed:
             except (nats.errors.Error, APIError, OSError, TimeoutError) as error:
                 _log.warning("revocations.retry", error=redact(str(error)) or type(error).__name__)
                 pause_s = self._backoff.next_s()
+            finally:
+                self._revocations.is_followed = False
             await happens(self._stopping, pause_s)
 
     async def _follow(self, jetstream: JetStreamContext) -> None:
@@ -76,9 +78,10 @@ class RevocationFeed:
             except nats.errors.TimeoutError:
                 # JetStream may have deleted the consumer during an outage; this raises NotFoundError then.
                 await subscription.consumer_info()
-                continue
+                messages = []
             for message in messages:
                 self._take(message)
+            self._revocations.is_followed = True
 
     def _take(self, message: Msg) -> None:
         try:

@@ -5,7 +5,6 @@ A method can read who calls it with `current_principal()`.
 
 import asyncio
 import contextlib
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextvars import ContextVar
@@ -16,6 +15,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 from prometheus_client import Counter, Gauge, Histogram
+from structlog.contextvars import bind_contextvars
 
 from countline_common.audit.calls import AuditedCall, AuditTrail, resource_of, set_current_call
 from countline_common.errors import (
@@ -31,6 +31,7 @@ from countline_common.grpc.permissions import OPEN_SERVICES, method_policy
 from countline_common.grpc.texts import check_texts
 from countline_common.grpc.tokens import Principal, TokenVerifier
 from countline_common.http.client_address import Network, caller_address
+from countline_common.http.request_ids import request_id_of
 from countline_common.logs import get_logger
 
 REQUEST_ID_KEY: Final = "x-request-id"
@@ -106,7 +107,7 @@ class _Call:
         self._translate = rules.translate
         self._metadata = dict(context.invocation_metadata() or ())
         self._started = time.perf_counter()
-        self._id = str(self._metadata.get(REQUEST_ID_KEY) or secrets.token_hex(8))[:64]
+        self._id = request_id_of(str(self._metadata.get(REQUEST_ID_KEY, "")))
         self._trail = rules.trails.get(method.strip("/").partition("/")[0])
         self._audited = self._new_row(rules) if self._trail and method_policy(method).audited else None
 
@@ -117,6 +118,7 @@ class _Call:
 
     def __enter__(self) -> Self:
         _request_id.set(self._id)
+        bind_contextvars(request_id=self._id)
         _principal.set(None)
         set_current_call(self._audited)
         OPEN_CALLS.labels(self._method).inc()
@@ -142,6 +144,7 @@ class _Call:
             if self._audited is not None:
                 self._audited.subject, self._audited.name = principal.subject, principal.name
             check_permission(principal, self._method, policy)
+            self._verifier.gate(self._method)
         except CountlineError:
             REFUSED.labels(self._method).inc()
             raise

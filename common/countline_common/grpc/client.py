@@ -12,6 +12,7 @@ from typing import Any, cast
 import grpc
 
 from countline.v1 import (
+    administration_pb2_grpc,
     audit_pb2_grpc,
     auth_pb2_grpc,
     cameras_pb2_grpc,
@@ -82,6 +83,9 @@ class Client:
         self.audit: audit_pb2_grpc.AuditServiceAsyncStub = audit_pb2_grpc.AuditServiceStub(auth)
         cameras = channels.open(target.endpoints.cameras)
         self.cameras: cameras_pb2_grpc.CameraServiceAsyncStub = cameras_pb2_grpc.CameraServiceStub(cameras)
+        self.administration: administration_pb2_grpc.AdministrationServiceAsyncStub = (
+            administration_pb2_grpc.AdministrationServiceStub(auth)
+        )
         self.secrets: secrets_pb2_grpc.SecretServiceAsyncStub = secrets_pb2_grpc.SecretServiceStub(cameras)
         self.workers: workers_pb2_grpc.WorkerServiceAsyncStub = workers_pb2_grpc.WorkerServiceStub(
             channels.open(target.endpoints.workers)

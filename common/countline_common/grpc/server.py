@@ -27,6 +27,8 @@ from countline_common.logs import get_logger
 from countline_common.settings import host_port
 from countline_common.waiting import happens
 
+REVOCATIONS: Final = "countline.revocations"
+"""Name in gRPC's health service: NOT_SERVING while the service does not learn which logins ended. Calls are served."""
 CALL_LIMIT_S: Final = 30.0
 """Default limit of one call, whatever deadline the caller set. Streams are not limited."""
 MESSAGE_LIMIT_S: Final = 30.0
@@ -112,6 +114,7 @@ class GrpcServer:
         host_port(address)
         self._wanted_address = address
         self._services = services
+        self._revocations = verifier.revocations
         trails = {service.name: service.trail for service in services if service.trail is not None}
         rules = CallRules(verifier, translate, call_limit_s, message_limit_s, self._site_of, trails, proxies)
         self._interceptor = CallInterceptor(rules)
@@ -177,7 +180,8 @@ class GrpcServer:
     async def _update_health(self) -> None:
         results = await asyncio.gather(*(_passes(service.check) for service in self._services))
         by_name: Mapping[str, bool] = dict(zip((service.name for service in self._services), results, strict=True))
-        for name, serving in {**by_name, "": all(results)}.items():
+        revocations = {REVOCATIONS: not self._revocations.problem}
+        for name, serving in {**by_name, "": all(results), **revocations}.items():
             status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
             await self._health.set(name, status)
 

@@ -128,6 +128,8 @@ class TokenVerifier:
     def __init__(self, public_pem: bytes, clock: Callable[[], float] = time.time) -> None:
         self.revocations = Revocations()
         """What has ended lately; a `RevocationFeed` fills it."""
+        self.gate: Callable[[str], None] = lambda _: None
+        """Raises if a method, named as gRPC names it, may not be called now by anybody: during maintenance."""
         self._key = _load(public_pem, "public key")
         self._clock = clock
         self._opened = lru_cache(MOST_KEPT_TOKENS)(self._open)  # an error is not kept

@@ -64,3 +64,21 @@ def caller_address(peer: str, forwarded_for: str, trusted: Collection[Network]) 
     """
     connected = address(unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]"))
     return str(calling(connected, forwarded_for, trusted) or "")
+
+
+def client_address(peer: str, forwarded_for: str, proxies: Collection[Network]) -> str:
+    """Return the address of the caller of the gateway; empty if it is unknown.
+
+    It is unknown behind a proxy that does not send the client's address, and on loopback, where an unconfigured proxy
+    may run: if auth counted wrong passwords by the address of a proxy, one person could lock out all others.
+
+    Args:
+        peer: address of the connection.
+        forwarded_for: the X-Forwarded-For headers, joined by commas.
+        proxies: networks of trusted proxies.
+    """
+    connected = address(peer)
+    found = calling(connected, forwarded_for, proxies)
+    if found is None or (found == connected and found.is_loopback):
+        return ""
+    return str(found)

@@ -1,7 +1,8 @@
 """Health and metrics of a process over HTTP: `/healthz`, `/readyz`, `/metrics`.
 
 `/healthz` answers as long as the event loop runs, with 503 after a fault that only a restart cures. `/readyz` runs the
-process's checks, each with a limit of one second, and names those that fail. `/metrics` is for Prometheus.
+process's checks, each with a limit of one second, and names those that fail. Both list under `degraded` what works less
+well than it should, which changes no status. `/metrics` is for Prometheus.
 """
 
 import asyncio
@@ -31,9 +32,13 @@ class HealthServer:
     Args:
         address: `host:port` to listen on; port 0 picks a free one, see `port`.
         checks: by name; all must pass for the process to be ready.
+        degraded: by name, returns what works less well than it should; an empty text if nothing does.
     """
 
-    def __init__(self, address: str, checks: Mapping[str, Check]) -> None:
+    def __init__(
+        self, address: str, checks: Mapping[str, Check], degraded: Mapping[str, Callable[[], str]] | None = None
+    ) -> None:
+        self._degraded = degraded or {}
         self._host, self._port = host_port(address)
         self._checks = checks
         self._runner: web.AppRunner | None = None
@@ -63,12 +68,17 @@ class HealthServer:
 
     async def _healthz(self, _: web.Request) -> web.Response:
         found = faults()
-        return web.json_response({"alive": not found, "faults": found}, status=503 if found else 200)
+        answer = {"alive": not found, "faults": found, "degraded": self._problems()}
+        return web.json_response(answer, status=503 if found else 200)
+
+    def _problems(self) -> dict[str, str]:
+        return {name: problem for name, of in self._degraded.items() if (problem := of())}
 
     async def _readyz(self, _: web.Request) -> web.Response:
         results = await asyncio.gather(*(self._run(check) for check in self._checks.values()))
         problems = {name: problem for name, problem in zip(self._checks, results, strict=True) if problem}
-        return web.json_response({"ready": not problems, "problems": problems}, status=503 if problems else 200)
+        answer = {"ready": not problems, "problems": problems, "degraded": self._problems()}
+        return web.json_response(answer, status=503 if problems else 200)
 
     async def _run(self, check: Check) -> str | None:
         try:

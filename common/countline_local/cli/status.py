@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from countline_common.cli.terminal import Terminal
+from countline_common.cli.terminal import Styled, Terminal
 from countline_common.settings import DataFolder
 from countline_local.cli.display import parts_table
 from countline_local.up.state import UpState, read_status
@@ -39,4 +39,7 @@ def _show(found: dict[str, Any]) -> None:
         terminal.print(f"Countline is not running on {found['data']}. Start it: countline up")
         return
     terminal.print(parts_table(found["parts"]))
+    for part in found["parts"]:
+        if remark := part.get("remark"):
+            terminal.print(Styled(f"{part['name']}: {remark}", style="yellow"))
     terminal.print("  ".join(filter(None, (found["state"], found["url"], f"data in {found['data']}"))))

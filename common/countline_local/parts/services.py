@@ -10,7 +10,7 @@ from typing import Final
 
 from countline_common.cli.child_commands import command_line
 from countline_common.secrets.master_keys import SOURCE_VARIABLES
-from countline_local.parts.http_check import http_ok
+from countline_local.parts.http_check import http_ok, http_remarks
 from countline_local.parts.nats import NatsServer
 from countline_local.parts.postgres import PostgresServer
 from countline_local.parts.system import System
@@ -44,7 +44,8 @@ def _service(
         env={**env, **_tls_environment(system, name), "COUNTLINE_HEALTH_ADDRESS": health},
         address=system.address(listens),
         check=partial(http_ok, f"http://{health}/readyz"), waits_for="its health check", needs=needs,
-        alive=partial(http_ok, f"http://{health}/healthz"), stop_grace_s=STOP_GRACE_S,
+        alive=partial(http_ok, f"http://{health}/healthz"), remarks=partial(http_remarks, f"http://{health}/healthz"),
+        stop_grace_s=STOP_GRACE_S,
     )  # fmt: skip
 
 

@@ -143,6 +143,7 @@ class KeptPart:
         while silent < DEAD_AFTER:
             await asyncio.sleep(WATCH_INTERVAL_S)
             problem = await _problem_of(self._part.check)
+            self.status.remark = await self._part.remarks() if self._part.remarks is not None else ""
             failures = failures + 1 if problem else 0
             if problem and failures == WATCH_FAILURES:
                 self._set(PartState.STARTING, problem)

@@ -41,6 +41,8 @@ class Part:
     """Called in a thread before each start."""
     alive: Callable[[], Awaitable[None]] | None = None
     """Raises CountlineError if the part does not answer at all, or asks for a restart; None: there is no such check."""
+    remarks: Callable[[], Awaitable[str]] | None = None
+    """Returns what works less well than it should, for display; empty if nothing. Must not raise."""
     start_timeout_s: float = 60.0
     stop_signal: int = signal.SIGTERM
     stop_grace_s: float = 2.5
@@ -81,6 +83,8 @@ class PartStatus:
     restarts: int = 0
     detail: str = ""
     """What the part waits for, or why it failed."""
+    remark: str = ""
+    """What works less well than it should."""
     since: float = 0.0
     """Monotonic time of the last change of state, seconds."""
     ready_after_s: float | None = None
@@ -94,6 +98,7 @@ class PartStatus:
             "address": self.address,
             "pid": self.pid,
             "restarts": self.restarts,
+            "remark": self.remark,
         }
 
 

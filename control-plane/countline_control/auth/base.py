@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import auth_pb2
 from countline_common.access.scopes import EVERYTHING, Held
+from countline_common.administration.current import CurrentSettings
 from countline_common.data.outbox import Outbox, OutboxTrail
 from countline_common.errors import PermissionDeniedError, UnauthenticatedError
 from countline_common.grpc.calls import current_principal
@@ -27,7 +28,7 @@ from countline_control.database import Database
 
 ACCESS_LIFETIME_S: Final = 5 * 60
 """Short: services other than auth check tokens without a lookup, so a token works until it expires."""
-REFRESH_LIFETIME_S: Final = 30 * 24 * 3600
+DAY_S: Final = 24 * 3600
 
 
 class AuthBase:
@@ -56,6 +57,8 @@ class AuthBase:
         self._clock = clock
         self.outbox = Outbox(outbox_rows)
         self.trail = OutboxTrail(database.begin, self.outbox)
+        self.current = CurrentSettings()
+        """Settings that may change while the process runs."""
 
     def _now(self) -> datetime:
         return to_datetime(self._clock())
@@ -103,7 +106,7 @@ class AuthBase:
     async def _issue(self, connection: AsyncConnection, session_id: str, user: StoredUser) -> IssuedTokens:
         refresh = secrets.token_urlsafe(32)
         now = self._clock()
-        until = now + REFRESH_LIFETIME_S
+        until = now + self.current.number("session.days") * DAY_S
         await store.insert_token(connection, hash_of(refresh), session_id, to_datetime(now), to_datetime(until))
         access = self._signer.sign(
             user.user_id,

@@ -113,4 +113,14 @@ login_attempts = Table(
     Column("last_at", _moment, nullable=False),
 )
 
+settings = Table(
+    "settings",
+    metadata,
+    # Name of a setting, or `maintenance`, which exists while maintenance is on and has its reason as the value.
+    Column("name", String, primary_key=True),
+    Column("value", String, nullable=False),
+    Column("changed_by", String, nullable=False),
+    Column("changed_at", _moment, nullable=False),
+)
+
 outbox = outbox_table(metadata)

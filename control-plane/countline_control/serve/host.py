@@ -63,7 +63,8 @@ class ServiceHost:
     async def serve_health(self, address: str, services: list[str]) -> None:
         """Serve probes and metrics; a service is unready until it listens."""
         checks = {name: partial(self._check, name) for name in services}
-        await self._servers.enter_async_context(HealthServer(address, checks))
+        degraded = {"revocations": lambda: self._verifier.revocations.problem}
+        await self._servers.enter_async_context(HealthServer(address, checks, degraded))
 
     async def database(self, service: str, dsn: str) -> Database:
         """Open a service's database, once its schema is up to date."""

@@ -5,18 +5,25 @@ different processes call each other over gRPC with a token (`remote`).
 """
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
 from nats.js import JetStreamContext
 
+from countline_common.administration.current import CurrentSettings
+from countline_common.administration.levels import follow_level, level_base
+from countline_common.administration.maintenance import check_call
+from countline_common.data.administration_feed import FAILURES, AdministrationFeed, reported_bases
 from countline_common.data.outbox import Outbox, OutboxRelay, OutboxTrail
 from countline_common.data.revocation_feed import RevocationFeed
 from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.files.text_files import read_text
 from countline_common.grpc.tokens import TokenSigner, TokenVerifier
 from countline_common.logs import get_logger
+from countline_control.administration.publisher import StatePublisher
+from countline_control.administration.service import AdministrationService
 from countline_control.audit.intake import AuditIntake
 from countline_control.audit.service import AuditService
 from countline_control.audit.setup import AUDIT_KEY, audit_signer, checked_retention, warn_if_unprotected
@@ -76,6 +83,9 @@ class ControlPlane:
             require_client_certs=settings.tls_require_client_certs,
             proxies=settings.proxy_networks(),
         )
+        self._current = CurrentSettings(level_base("control"))
+        self._verifier.gate = partial(check_call, self._current)
+        follow_level("control", self._current)
         self._bus: BackgroundBus | None = None
         self._statuses = LocalStatuses()
         self._cameras: CameraService | None = None
@@ -110,6 +120,8 @@ class ControlPlane:
             self._host.spawn("bus", self._bus.run(), self._bus.stop)
             revocations = RevocationFeed(self._jetstream, self._verifier.revocations)
             self._host.spawn("revocations", revocations.run(), revocations.stop)
+            feed = AdministrationFeed("control", self._jetstream, self._current, reads="auth" not in self._wanted)
+            self._host.spawn("administration", feed.run(), feed.stop)
         builders = {
             "auth": self._start_auth,
             "cameras": self._start_cameras,
@@ -127,11 +139,16 @@ class ControlPlane:
         signer = TokenSigner.from_file(settings.token_private_key_file)
         database = await self._database("auth")
         service = AuthService(database, signer, trusted_proxies=settings.proxy_networks())
+        service.current = self._current
+        publisher = StatePublisher(database, self._jetstream, self._current)
+        self._host.spawn("publisher of administration", publisher.run(), publisher.stop)
+        administration = AdministrationService(database, signer, self._setting_bases, publisher.changed.set)
         await service.prepare()
         await _ensure_admin(service, settings)
         self._relay("auth", database, service.outbox, service.trail)
         audit = await self._audit(database, settings.token_private_key_file)
-        await self._host.listen("auth", settings.auth_address, service.as_service(), audit.as_service())
+        services = (service.as_service(), audit.as_service(), administration.as_service())
+        await self._host.listen("auth", settings.auth_address, *services)
 
     async def _audit(self, database: Database, token_key_file: Path) -> AuditService:
         """Start to receive the rows of all services; return the service that shows them."""
@@ -233,6 +250,15 @@ class ControlPlane:
 
     def _jetstream(self) -> JetStreamContext | None:
         return self._bus.jetstream if self._bus is not None else None
+
+    async def _setting_bases(self) -> Mapping[str, str]:
+        """Return the values that the environments of all parts set, as far as they are known now."""
+        if (jetstream := self._jetstream()) is None:
+            return self._current.base
+        try:
+            return {**await reported_bases(jetstream), **self._current.base}
+        except FAILURES:
+            return self._current.base
 
     def _relay(self, name: str, database: Database, outbox: Outbox, trail: OutboxTrail) -> None:
         if self._bus is not None:

@@ -111,6 +111,9 @@ def api_settings() -> dict[str, object]:
     return {}
 
 
+NO_RATE_LIMITS = {f"gateway_rate_limit_{kind}": 0 for kind in ("address", "login", "user", "key")}
+
+
 @pytest.fixture
 def control_settings() -> dict[str, object]:
     """Settings of the control-plane beside the usual ones; a module can have its own."""
@@ -151,7 +154,7 @@ async def stack(
             analytics_dsn=analytics_dsn,
             token_public_key_file=tmp_path / "key.pub",
             gateway_trusted_proxies="127.0.0.1/32",
-            **api_settings,
+            **{**NO_RATE_LIMITS, **api_settings},
             **{f"{name}_address": address for name, address in plane.addresses.items()},
             **{f"{name}_address": "127.0.0.1:0" for name in ("gateway", "analytics", "websocket")},
         )

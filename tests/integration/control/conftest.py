@@ -150,6 +150,8 @@ async def start_control(make_settings) -> AsyncIterator[Callable]:
             control = Control(plane, signer, settings)
             for name, address in plane.addresses.items():
                 control.channels[name] = await stack.enter_async_context(grpc.aio.insecure_channel(address))
+            if "auth" in control.channels:  # the service of administration has the same address
+                control.channels["administration"] = control.channels["auth"]
             if "cameras" in control.channels:  # the service of secrets has the same address
                 control.channels["secrets"] = control.channels["cameras"]
             if "auth" in control.channels:  # so has the service of the audit

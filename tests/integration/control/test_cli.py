@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.fixtures.analytics.stack import until
 from tests.fixtures.forked.command import countline
 
 from countline_common.access.vocabulary import PEOPLE
@@ -316,3 +317,37 @@ async def test_a_shell_completes_commands_and_the_ids_of_cameras(shell: Shell, s
     assert await offered("countline cameras show door") == ["door-1", "door-2"]
     (shell.data / "run" / "endpoints.json").unlink()
     assert await offered("countline cameras show door") == []
+
+
+async def test_settings_are_listed_changed_and_reset_by_command(shell: Shell) -> None:
+    listed = (await shell.json("settings", "list"))["settings"]
+    assert {"rate_limit.user", "log_level.api", "session.days"} <= {each["name"] for each in listed}
+    assert "session.days" in await shell.ok("settings", "list")
+    assert "session.days set to 7" in await shell.ok("settings", "set", "session.days", "7")
+    shown = await shell.ok("settings", "get", "session.days")
+    assert "run time, by admin" in shown
+    assert "1 to 365" in shown
+    assert (await shell.json("settings", "reset", "session.days"))["source"] == "default"
+    code, _, err = await shell.run("settings", "set", "session.days", "0")
+    assert code != 0
+    assert "use a whole number from 1 to 365" in err
+    assert (await shell.run("settings", "get", "nothing"))[0] != 0
+
+
+async def test_maintenance_is_switched_by_command_without_nats_and_names_its_reason(shell: Shell, site: str) -> None:
+    assert await shell.ok("admin", "maintenance", "show") == "off\n"
+    await shell.ok("admin", "maintenance", "on", "--reason", "backup until 22:00")
+    assert "by admin: backup until 22:00" in await shell.ok("admin", "maintenance", "show")
+
+    async def refused() -> bool:
+        code, _, err = await shell.run("sites", "add", "other", "--time-zone", "UTC")
+        return code != 0 and "backup until 22:00" in err
+
+    await until(refused, 20)
+    assert site in await shell.ok("sites", "list")
+    await shell.ok("admin", "maintenance", "off")
+    await until(lambda: _added(shell), 20)
+
+
+async def _added(shell: Shell) -> bool:
+    return (await shell.run("sites", "add", "other", "--time-zone", "UTC"))[0] == 0

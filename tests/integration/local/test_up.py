@@ -129,7 +129,7 @@ def test_the_status_says_what_runs_in_exactly_the_published_form(up: Running) ->
     assert found["pid"] == up.process.pid
     assert [part["name"] for part in found["parts"]] == ["postgres", "nats"]
     for each in found["parts"]:
-        assert set(each) == {"name", "state", "address", "pid", "restarts"}
+        assert set(each) == {"name", "state", "address", "pid", "restarts", "remark"}
         assert (each["state"], each["restarts"]) == ("ready", 0)
         assert alive(each["pid"])
         assert each["address"].startswith("127.0.0.1:")

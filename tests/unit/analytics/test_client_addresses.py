@@ -4,9 +4,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from countline_analytics.api.gateway import client_address
 from countline_analytics.settings import ApiSettings
 from countline_common.errors import InvalidInputError
+from countline_common.http.client_address import client_address
 
 PROXIES = (ip_network("10.0.0.5/32"), ip_network("2001:db8::/64"))
 

@@ -167,3 +167,11 @@ def test_files_that_are_mounted_exist():
         text = (DOCKER / file).read_text()
         for path in re.findall(r"- (\./[^:]+):", text):
             assert (DOCKER / path).is_file(), path
+
+
+def test_the_monitor_of_nats_is_reached_only_from_its_own_container():
+    """It knows no login: every other container could list the clients of NATS."""
+    configuration = (DOCKER / "nats" / "nats-server.conf").read_text()
+    assert re.findall(r"^\s*(?:http|https|http_port|monitor_port)\s*:\s*(\S+)", configuration, re.MULTILINE) == [
+        "127.0.0.1:8222"
+    ]

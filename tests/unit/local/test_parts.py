@@ -31,5 +31,6 @@ def test_a_need_that_is_no_part_is_refused() -> None:
 def test_the_json_of_a_part_has_exactly_the_published_fields() -> None:
     status = PartStatus("nats", "127.0.0.1:4222", PartState.READY, pid=7, restarts=2, detail="for people only")
     assert status.as_json() == {
-        "name": "nats", "state": "ready", "address": "127.0.0.1:4222", "pid": 7, "restarts": 2
+        "name": "nats", "state": "ready", "address": "127.0.0.1:4222", "pid": 7, "restarts": 2,
+        "remark": "",
     }  # fmt: skip

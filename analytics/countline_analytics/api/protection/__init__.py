@@ -1,0 +1,1 @@
+"""What protects the gateway from callers: rate limits and CORS."""

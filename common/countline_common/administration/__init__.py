@@ -1,0 +1,1 @@
+"""Settings that an administrator changes while the system runs, and maintenance, as every part follows them."""

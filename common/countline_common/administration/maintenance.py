@@ -1,0 +1,49 @@
+"""Maintenance: all services refuse changes, so that a backup or an upgrade finds a system that stands still.
+
+Cameras are counted, workers report, and everything can be read. Logins go on, or no administrator could end it.
+"""
+
+from functools import cache
+from typing import Final
+
+from google.api import annotations_pb2
+from google.protobuf import descriptor_pool
+
+from countline_common.administration.current import CurrentSettings
+from countline_common.errors import UnavailableError
+from countline_common.grpc.permissions import method_policy
+
+RETRY_AFTER_S: Final = 60.0
+ENDS_MAINTENANCE: Final = "/countline.v1.AdministrationService/SetMaintenance"
+_NO_CHANGES: Final = frozenset({"read", "report", "connect", "secrets"})
+"""Actions of permissions whose methods change nothing, or only report what was counted."""
+
+
+@cache
+def changes(method: str) -> bool:
+    """Whether a method, named as gRPC names it, changes what maintenance protects."""
+    policy = method_policy(method)
+    if policy.public or method == ENDS_MAINTENANCE or policy.permission.partition(":")[2] in _NO_CHANGES:
+        return False
+    service, _, name = method.strip("/").partition("/")
+    try:
+        descriptor = descriptor_pool.Default().FindMethodByName(f"{service}.{name}")
+    except KeyError:
+        return False
+    verb = descriptor.GetOptions().Extensions[annotations_pb2.http].WhichOneof("pattern")
+    return verb is None or str(verb) != "get"
+
+
+def check_call(current: CurrentSettings, method: str) -> None:
+    """Check that a method may be called now.
+
+    Raises:
+        UnavailableError: it changes something, and the system is in maintenance.
+    """
+    maintenance = current.state.maintenance
+    if maintenance.on and changes(method):
+        raise UnavailableError(
+            f"the system is in maintenance, so nothing can be changed: {maintenance.reason}",
+            hint=f"try again later, or ask {maintenance.changed_by}; cameras are counted meanwhile",
+            retry_after_s=RETRY_AFTER_S,
+        )

@@ -1,0 +1,83 @@
+"""The settings that can be changed while the system runs, each declared once. Pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from countline_common.errors import InvalidInputError, NotFoundError
+
+AT_ONCE: Final = "at once"
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class SettingKind:
+    """One setting: what it is and what it accepts."""
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+    """Words that it accepts; empty for a number."""
+    minimum: int = 0
+    maximum: int = 0
+    effect: str = AT_ONCE
+    """When a change acts."""
+
+    def parse(self, text: str) -> str:
+        """Return a value in the form in which it is stored.
+
+        Raises:
+            InvalidInputError: the setting cannot have this value.
+        """
+        value = text.strip().lower()
+        if self.choices:
+            if value in self.choices:
+                return value
+            hint = f"use one of: {', '.join(self.choices)}"
+        elif value.isascii() and value.isdigit() and len(value) < 10 and self.minimum <= int(value) <= self.maximum:
+            return str(int(value))
+        else:
+            hint = f"use a whole number from {self.minimum} to {self.maximum}"
+        raise InvalidInputError(f"{self.name} cannot be {text[:50]!r}", hint=hint)
+
+
+def _rate(name: str, default: int, what: str) -> SettingKind:
+    text = f"Most requests in a minute {what}. 0: no limit."
+    return SettingKind(f"rate_limit.{name}", str(default), text, maximum=1_000_000)
+
+
+def _level(part: str) -> SettingKind:
+    return SettingKind(f"log_level.{part}", "info", f"Least level of the lines that {part} logs.", LEVELS)
+
+
+SETTINGS: Final[dict[str, SettingKind]] = {
+    kind.name: kind
+    for kind in (
+        _level("api"),
+        _level("control"),
+        _rate("address", 3000, "from one address"),
+        _rate("key", 1200, "with one key"),
+        _rate("login", 60, "without a login (login, refresh, logout) from one address"),
+        _rate("user", 1200, "of one user"),
+        SettingKind(
+            "session.days",
+            "30",
+            "Days after which a login ends that is not used.",
+            minimum=1,
+            maximum=365,
+            effect="at the next login or refresh of each session",
+        ),
+    )
+}
+"""By name."""
+
+
+def kind_of(name: str) -> SettingKind:
+    """Return a setting.
+
+    Raises:
+        NotFoundError: there is no setting of this name.
+    """
+    if name not in SETTINGS:
+        raise NotFoundError(f"there is no setting {name[:100]!r}", hint="see: countline settings list")
+    return SETTINGS[name]

@@ -1,0 +1,112 @@
+"""Carries what an administrator has set to all processes, in a key-value bucket of JetStream.
+
+The process that owns the database keeps the bucket equal to it; all others read the bucket every second. So a process
+that starts late, or that lost NATS for a while, gets the current state. Without NATS a process keeps what it knows.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Final
+
+import nats.errors
+from nats.js import JetStreamContext
+from nats.js.api import KeyValueConfig
+from nats.js.errors import APIError, KeyNotFoundError
+from nats.js.kv import KeyValue
+
+from countline_common.administration.current import AdministrationState, CurrentSettings
+from countline_common.logs import get_logger
+from countline_common.redaction import redact
+from countline_common.waiting import happens
+
+BUCKET: Final = "countline_administration"
+STATE: Final = "state"
+PERIOD_S: Final = 1.0
+TIMEOUT_S: Final = 3.0
+FAILURES: Final = (nats.errors.Error, APIError, OSError, TimeoutError)
+
+_log = get_logger(__name__)
+
+
+async def open_bucket(jetstream: JetStreamContext) -> KeyValue:
+    """Return the bucket; it is created if there is none."""
+    return await jetstream.create_key_value(KeyValueConfig(bucket=BUCKET, history=1))
+
+
+class AdministrationFeed:
+    """Reads the state into the settings of a process, and reports the values of its environment.
+
+    Args:
+        part: name of the process.
+        jetstream: returns the connection to NATS; None while NATS is away.
+        current: gets the state.
+        reads: False if the process reads the database itself, which is always newer.
+    """
+
+    def __init__(
+        self,
+        part: str,
+        jetstream: Callable[[], JetStreamContext | None],
+        current: CurrentSettings,
+        *,
+        reads: bool = True,
+    ) -> None:
+        self._reads = reads
+        self._part = part
+        self._jetstream = jetstream
+        self._current = current
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let `run` end."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Follow until `stop` is called."""
+        bucket: KeyValue | None = None
+        while not self._stopping.is_set():
+            jetstream = self._jetstream()
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    if jetstream is not None:
+                        bucket = bucket or await self._open(jetstream)
+                        if self._reads:
+                            await self._read(bucket)
+            except FAILURES as error:
+                _log.debug("administration.retry", error=redact(str(error)) or type(error).__name__)
+                bucket = None
+            await happens(self._stopping, PERIOD_S)
+
+    async def _open(self, jetstream: JetStreamContext) -> KeyValue:
+        bucket = await open_bucket(jetstream)
+        await bucket.put(f"base.{self._part}", json.dumps(self._current.base).encode())
+        return bucket
+
+    async def _read(self, bucket: KeyValue) -> None:
+        try:
+            entry = await bucket.get(STATE)
+            state = AdministrationState.from_bytes(entry.value or b"")
+        except KeyNotFoundError:
+            return
+        except ValueError:
+            _log.warning("administration.undecodable")
+            return
+        if state != self._current.state:
+            self._current.replace(state)
+            _log.info("administration.changed", values=dict(state.values), maintenance=state.maintenance.on)
+
+
+async def reported_bases(jetstream: JetStreamContext) -> dict[str, str]:
+    """Return the values that the environments of the parts set."""
+    found: dict[str, str] = {}
+    async with asyncio.timeout(TIMEOUT_S):
+        bucket = await open_bucket(jetstream)
+        try:
+            names = [name for name in await bucket.keys() if name.startswith("base.")]
+        except nats.js.errors.NoKeysError:
+            return {}
+        for name in sorted(names):
+            values = json.loads((await bucket.get(name)).value or b"{}")
+            found |= {str(setting): str(value) for setting, value in values.items()}
+    return found

@@ -1,0 +1,1 @@
+"""Settings and maintenance: what an administrator changes while the system runs."""
