@@ -154,7 +154,9 @@ class Outbox:
             after: the state after; None if the thing is gone.
             finished: False if the call goes on to change more. Its end completes the row.
         """
-        call = current_call() or AuditedCall(SYSTEM, subject=SYSTEM, name=SYSTEM)
+        current = current_call()
+        finished = finished or current is None
+        call = current or AuditedCall(SYSTEM, subject=SYSTEM, name=SYSTEM)
         call.resource = resource
         call.before = call.before if call.before is not None else before
         call.after, call.written, call.begun = after, finished, True
