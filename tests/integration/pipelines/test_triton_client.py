@@ -118,12 +118,22 @@ async def test_bytes_are_chosen_where_triton_sees_another_dev_shm(own_triton_els
         await TritonClient.connect(own_triton_elsewhere, Transport.SHM)
 
 
+NEW_MEMORY = """
+set -e
+case "$TMPDIR" in /dev/shm/*) moved=1; mount --bind "$TMPDIR" /mnt ;; *) moved= ;; esac
+mount -t tmpfs tmpfs /dev/shm
+if [ "$moved" ]; then mkdir -p "$TMPDIR"; mount --move /mnt "$TMPDIR"; fi
+exec "$@"
+"""
+"""Gives a program an empty /dev/shm, in which the tests' own files are in their place if they lie there."""
+
+
 @pytest.fixture
 def own_triton_elsewhere(own_triton, tmp_path: Path) -> str:
     """A Triton with a /dev/shm of its own, as in another container; skips where namespaces are not allowed."""
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("this user may not make mount namespaces")
-    within = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /dev/shm && exec "$@"', "sh"]
+    within = ["unshare", "--mount", "sh", "-c", NEW_MEMORY, "sh"]
     return str(own_triton(within=within).grpc)
 
 
