@@ -115,7 +115,7 @@ def test_no_stall_makes_right_stamps_look_nominal(
 
 
 def test_growing_stalls_and_lost_segments_make_right_stamps_no_nominal_ones() -> None:
-    """The segments that FFmpeg skipped after a stall were taken for a jump of the stamps, so the delays grew for good."""
+    """The segments that FFmpeg skipped after a stall were taken for a jump of the stamps: the delays grew for good."""
     for seed in range(10):
         frames = hls(2.0, 40, stalls=[(6.0, 12.0), (18.25, 24.0)], seed=seed, kept=4, request_s=0.3)
         assert set(measured(frames)) == {1.0}
