@@ -1,18 +1,26 @@
 """Streams that come in bursts, such as HLS: how fast their stamps run, and when each frame is due. Pure but for waits.
 
-A segment comes at once, so the arrival of a frame shows nothing about its time. The arrivals of many segments do. A
-segment arrives when the server has published it and FFmpeg has asked for it, so it is late by up to one interval of
-asking, and never early. Stamps that run at the pace of the clock keep the delays of the segments within one interval.
-Nominal stamps let the delays grow or fall without limit. `BurstMeter` fits a line to the delays (H. Theil, "A
-rank-invariant method of linear and polynomial regression analysis", 1950; P. K. Sen, 1968): the median of slopes
-ignores segments that a stall delayed.
+A segment comes at once, so the arrival of a frame shows nothing about its time. The delays of many bursts do. The delay
+of a burst is its arrival minus its newest stamp. Let stamps be right. Then no delay is below the delay `c` of a segment
+that is read when it is published. And the newest segment of a burst was published after FFmpeg asked for the burst
+before, so the delay exceeds `c` by at most the time since that burst. In short, `delay - gap <= c <= delay` holds for
+every burst. A stall of the network makes the delay and the gap longer by the same time, so it breaks neither bound.
+Nominal stamps let the delays grow or fall without limit, until the bounds of some bursts contradict those of others.
+
+This holds if a request takes less than `PAUSE_S`. A slower network that works off a backlog looks like stamps that run
+too fast, until the backlog ends.
+
+`BurstMeter` looks for two such contradictions in a row, because `c` itself may change once. It measures the rate by
+the median of slopes (H. Theil, "A rank-invariant method of linear and polynomial regression analysis", 1950; P. K. Sen,
+1968), which ignores bursts that a stall delayed.
 """
 
+import math
 import threading
 from collections import deque
-from itertools import combinations, pairwise
+from itertools import combinations
 from statistics import median
-from typing import Final
+from typing import Final, NamedTuple
 
 from countline_pipelines.sources.stamps import StampLine
 from countline_pipelines.sources.wall_clock import WALL
@@ -21,20 +29,21 @@ PAUSE_S: Final = 0.5
 """A burst begins after a pause of at least this."""
 MOST_TRICKLE: Final = 0.5
 """A burst that takes a larger share of the time until the next one is limited by the network, and is not used."""
-_WINDOWS: Final = (64, 32, 16, 8, 4)
+THIRD: Final = 2
+"""Bursts in each third of the shortest window: a pace is measured after three times as many bursts at the earliest."""
+_WINDOWS: Final = tuple(3 * THIRD << power for power in reversed(range(5)))
 """In bursts, longest first."""
 LEAST_DRIFT: Final = 0.003
 """More than a crystal or a rounded fraction can drift."""
-LEAST_CHANGE: Final = 1.5
-LEAST_CHANGE_S: Final = 0.3
-"""The delay must change by so many intervals between bursts, plus these seconds: the time of asking changes it by one
-interval."""
-NO_CHANGE: Final = 0.6
-"""Stamps and arrivals agree if the delay changes by less than so many intervals over `AGREED_BURSTS`."""
-AGREED_BURSTS: Final = 8
+LEAST_CONTRADICTION_S: Final = 0.2
+"""By how much bounds must contradict each other: the time of a request varies."""
 STRAIGHT: Final = 0.6
 MOST_OFF: Final = 0.125
 """At most this share of the bursts may be off the line by more than `STRAIGHT` intervals."""
+NO_CHANGE: Final = 0.6
+"""Stamps are right again if the delay changes by less than so many intervals over a window in which the measured rate
+would change it by more than `MUST_CHANGE` intervals."""
+MUST_CHANGE: Final = 2.0
 REFINED: Final = 0.25
 """A rate is replaced by another one if the two would differ by so many intervals over the window."""
 
@@ -48,8 +57,18 @@ FASTER: Final = 0.2
 NEW_LINE_S: Final = 60.0
 """A frame that is due later than this after its arrival begins a new time line."""
 
-_Burst = tuple[float, float]
-"""Arrival of the first frame, and stamp of the last one, seconds."""
+
+class _Burst(NamedTuple):
+    arrived_at: float
+    """Of its first frame."""
+    stamp: float
+    """Of its last frame, seconds."""
+    gap_s: float
+    """Time since the burst before it arrived."""
+
+    @property
+    def delay(self) -> float:
+        return self.arrived_at - self.stamp
 
 
 class BurstMeter:
@@ -69,8 +88,9 @@ class BurstMeter:
     def __init__(self, period_s: float, turn_s: float) -> None:
         self._line = StampLine(period_s, turn_s)
         self._bursts: deque[_Burst] = deque(maxlen=_WINDOWS[0])
-        self._began_at = 0.0
-        self._last: tuple[float, float] | None = None  # arrival and stamp of the last frame
+        self._began_at, self._gap_s = 0.0, 0.0
+        self._last: tuple[float, float, float] | None = None  # arrival, stamp, and unbroken stamp of the last frame
+        self._least_delay_s = math.inf
         self.rate = 1.0
         self.interval_s = 0.0
 
@@ -81,37 +101,39 @@ class BurstMeter:
             stamp_s: its decoding time: in order, and at the same pace as presentation times.
             arrived_at: when it arrived, Unix time.
         """
-        if self._last is None or arrived_at - self._last[0] >= PAUSE_S:
-            self._finish(arrived_at)
+        if self._last is None:
             self._began_at = arrived_at
-        self._last = (arrived_at, self._line.advance(stamp_s))
+            stamp = self._line.advance(stamp_s)
+        else:
+            arrived_before, stamp_before, before = self._last
+            delay_s = arrived_at - (before + stamp_s - stamp_before)
+            # Segments that left the playlist during a stall are a gap. After a jump, stamps may lead as never before.
+            stamp = self._line.advance(stamp_s, is_gap=delay_s >= self._least_delay_s - self.interval_s)
+            if arrived_at - arrived_before >= PAUSE_S:
+                self._finish(arrived_at)
+        self._least_delay_s = min(self._least_delay_s, arrived_at - stamp)
+        self._last = (arrived_at, stamp_s, stamp)
 
     def _finish(self, next_at: float) -> None:
-        if self._last is None:
-            return
-        ended_at, stamp_s = self._last
-        if ended_at - self._began_at <= MOST_TRICKLE * (next_at - self._began_at):
-            self._bursts.append((self._began_at, stamp_s))
+        ended_at, _, stamp = self._last or (0.0, 0.0, 0.0)
+        passed_s = next_at - self._began_at
+        if self._gap_s > 0.0 and ended_at - self._began_at <= MOST_TRICKLE * passed_s:
+            self._bursts.append(_Burst(self._began_at, stamp, self._gap_s))
             self._measure(list(self._bursts))
+        self._began_at, self._gap_s = next_at, passed_s
 
     def _measure(self, bursts: list[_Burst]) -> None:
-        if len(bursts) > 1:
-            self.interval_s = _interval_s(bursts[-AGREED_BURSTS:])
+        self.interval_s = _interval_s(bursts[-3 * THIRD :])
         for size in _WINDOWS:
             if len(bursts) < size:
                 continue
-            window = bursts[-size:]
-            interval_s, passed_s = _interval_s(window), window[-1][1] - window[0][1]
-            slope = _steady_slope(window, interval_s)
-            if slope is None:
-                continue
-            change_s = abs(slope * passed_s)
-            if slope < 0.0 and not _is_new_low(bursts, size):
-                continue
-            if change_s > max(LEAST_CHANGE * interval_s + LEAST_CHANGE_S, LEAST_DRIFT * passed_s):
+            window, before = bursts[-size:], bursts[:-size]
+            interval_s, passed_s = _interval_s(window), window[-1].stamp - window[0].stamp
+            slope = _steady_slope(window, interval_s) if _is_nominal(window, before) else None
+            if slope is not None:
                 self._adopt(1.0 + slope, passed_s, interval_s)
                 return
-            if size >= AGREED_BURSTS and change_s < NO_CHANGE * interval_s:
+            if abs(self.rate - 1.0) * passed_s > MUST_CHANGE * interval_s and _is_level(window, interval_s):
                 self.rate = 1.0
                 return
 
@@ -120,26 +142,46 @@ class BurstMeter:
             self.rate = rate
 
 
-def _is_new_low(bursts: list[_Burst], size: int) -> bool:
-    """Whether the delay is lower than before a window. Until then, a delay that falls is a stall that ends."""
-    before = [arrived_at - stamp for arrived_at, stamp in bursts[:-size]]
-    if not before:
-        return size >= AGREED_BURSTS
-    arrived_at, stamp = bursts[-1]
-    return arrived_at - stamp < min(before)
-
-
 def _interval_s(bursts: list[_Burst]) -> float:
-    return median(after - before for (before, _), (after, _) in pairwise(bursts))
+    return median(burst.gap_s for burst in bursts)
+
+
+def _bounds(bursts: list[_Burst]) -> list[tuple[float, float]]:
+    """Of each third of a window: bounds of the delay of a segment that is read when it is published."""
+    size = len(bursts) // 3
+    thirds = (bursts[at : at + size] for at in range(0, len(bursts), size))
+    return [
+        (max(burst.delay - burst.gap_s for burst in third), min(burst.delay for burst in third)) for third in thirds
+    ]
+
+
+def _is_nominal(bursts: list[_Burst], before: list[_Burst]) -> bool:
+    """Whether the bounds of each third contradict those of the third before it, in the same direction.
+
+    Until the delay is lower than before the window, a delay that falls is a stall that ends.
+    """
+    (low_1, high_1), (low_2, high_2), (low_3, high_3) = _bounds(bursts)
+    least_s = max(LEAST_CONTRADICTION_S, LEAST_DRIFT * (bursts[-1].stamp - bursts[0].stamp) / 3)
+    if min(low_2 - high_1, low_3 - high_2) > least_s:
+        return True
+    is_new_low = all(high_3 < burst.delay for burst in before)
+    return is_new_low and min(low_1 - high_2, low_2 - high_3) > least_s
+
+
+def _is_level(bursts: list[_Burst], interval_s: float) -> bool:
+    """Whether the smallest delays of the thirds of a window are the same."""
+    highs = [high for _, high in _bounds(bursts)]
+    return max(highs) - min(highs) < NO_CHANGE * interval_s
 
 
 def _steady_slope(bursts: list[_Burst], interval_s: float) -> float | None:
     """By how much the delay grows while the stamps advance by one, if the delays lie on a line; else None."""
-    points = [(stamp, arrived_at - stamp) for arrived_at, stamp in bursts]
-    slope = median((later - delay) / (then - stamp) for (stamp, delay), (then, later) in combinations(points, 2))
+    slope = median(
+        (after.delay - before.delay) / (after.stamp - before.stamp) for before, after in combinations(bursts, 2)
+    )
     if slope <= -1.0:
         return None
-    off = [delay - slope * stamp for stamp, delay in points]
+    off = [burst.delay - slope * burst.stamp for burst in bursts]
     middle = median(off)
     outliers = sum(abs(value - middle) > STRAIGHT * interval_s for value in off)
     return slope if outliers <= MOST_OFF * len(bursts) else None

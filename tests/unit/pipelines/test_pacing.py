@@ -16,10 +16,19 @@ START = 1_780_000_000.0
 FPS = 10
 Frame = tuple[float, float]
 """Stamp and arrival."""
+Stall = tuple[float, float]
+"""When it begins, seconds from the start, and its length."""
 
 
 def hls(
-    segment_s: float, segments: int, pace: float = 1.0, *, stalls: Sequence[tuple[float, float]] = (), seed: int = 1
+    segment_s: float,
+    segments: int,
+    pace: float = 1.0,
+    *,
+    stalls: Sequence[Stall] = (),
+    seed: int = 1,
+    kept: int = 1000,
+    request_s: float = 0.0,
 ) -> list[Frame]:
     """Return frames of a live playlist as FFmpeg reads it: three segments at once, then all that is new at each try.
 
@@ -32,20 +41,28 @@ def hls(
         pace: by how much the stamps advance in a second.
         stalls: when the network stands still, and for how long.
         seed: of the delays.
+        kept: how many segments the playlist lists; FFmpeg skips older ones.
+        request_s: how long a segment takes after the one before it.
     """
     noise, frames, number, now = random.Random(seed), list[Frame](), 0, START
-    in_segment = round(segment_s * FPS)
+    in_segment, stated_s = round(segment_s * FPS), segment_s * pace
+
+    def reached(at: float) -> float:
+        for began_s, length_s in stalls:
+            if began_s <= at - START < began_s + length_s:
+                at = began_s + length_s + START
+        return at
+
     while number < segments:
         published = 3 + int((now - START) / segment_s)
-        for began_s, length_s in stalls:
-            if began_s <= now - START < began_s + length_s:
-                now = began_s + length_s + START
-        arrived_at = now + noise.uniform(0.01, 0.1)
-        for index in range(number * in_segment, published * in_segment):
-            frames.append((index / FPS * pace, arrived_at))
-            arrived_at += 0.0005
-        stated_s = segment_s * pace
-        now = max(arrived_at, now + (stated_s if published > number else stated_s / 2) + noise.uniform(0.0, 0.1))
+        arrived_at = now
+        for segment in range(max(number, published - kept), published):
+            arrived_at = reached(arrived_at) + noise.uniform(0.01, 0.1) + (request_s if segment > number else 0.0)
+            for index in range(segment * in_segment, (segment + 1) * in_segment):
+                frames.append((index / FPS * pace, arrived_at))
+                arrived_at += 0.0005
+        again_s = stated_s if published > number else stated_s / 2
+        now = reached(max(arrived_at, now + again_s + noise.uniform(0.0, 0.1)))
         number = max(number, published)
     return frames
 
@@ -72,17 +89,57 @@ def test_a_stall_does_not_bend_the_pace_of_nominal_stamps() -> None:
     assert rates == pytest.approx([2.5] * len(rates), rel=0.08)
 
 
-@settings(deadline=None, max_examples=40)
-@given(
-    st.sampled_from([1.0, 2.0, 4.0, 6.0, 10.0]),
-    st.floats(-0.001, 0.001),
-    st.lists(st.tuples(st.floats(0, 200), st.floats(0.5, 30)), max_size=3),
-    st.integers(0, 2**16),
+SEGMENTS_S = st.sampled_from([1.0, 2.0, 4.0, 6.0, 10.0])
+STALLS = st.lists(st.tuples(st.floats(0, 200), st.floats(0.5, 40)), max_size=3)
+GROWING = st.tuples(st.floats(0, 100), st.floats(5, 20), st.floats(0, 5)).map(
+    lambda given: [(given[0], given[1]), (given[0] + given[1] + given[2], 2 * given[1])]
 )
-def test_stalls_and_the_time_of_asking_make_no_right_stream_look_nominal(
-    segment_s: float, drift: float, stalls: list[tuple[float, float]], seed: int
+"""Two stalls in a row, of which the second is longer: the delays grow as those of nominal stamps do."""
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    SEGMENTS_S,
+    st.floats(-0.001, 0.001),
+    STALLS | GROWING,
+    st.integers(0, 2**16),
+    st.sampled_from([4, 6, 10, 1000]),
+    st.sampled_from([0.0, 0.3]),
+)
+def test_no_stall_makes_right_stamps_look_nominal(
+    segment_s: float, drift: float, stalls: list[Stall], seed: int, kept: int, request_s: float
 ) -> None:
-    assert set(measured(hls(segment_s, 40, 1.0 + drift, stalls=stalls, seed=seed))) == {1.0}
+    """A segment that was lost, or that was slow after a stall, took right stamps for nominal."""
+    frames = hls(segment_s, 40, 1.0 + drift, stalls=stalls, seed=seed, kept=kept, request_s=request_s)
+    assert set(measured(frames)) == {1.0}
+
+
+def test_growing_stalls_and_lost_segments_make_right_stamps_no_nominal_ones() -> None:
+    """The segments that FFmpeg skipped after a stall were taken for a jump of the stamps: the delays grew for good."""
+    for seed in range(10):
+        frames = hls(2.0, 40, stalls=[(6.0, 12.0), (18.25, 24.0)], seed=seed, kept=4, request_s=0.3)
+        assert set(measured(frames)) == {1.0}
+
+
+FOUND_BURSTS = 8
+"""A gross pace is found after so many bursts."""
+
+
+@settings(deadline=None, max_examples=15)
+@given(SEGMENTS_S, st.floats(0.1, 0.55) | st.floats(1.8, 3.0), st.integers(0, 2**16))
+def test_nominal_stamps_are_found_within_eight_bursts(segment_s: float, pace: float, seed: int) -> None:
+    frames = hls(segment_s, 50, pace, seed=seed)
+    rates = measured(frames)
+    began_s = [after for (_, before), (_, after) in itertools.pairwise(frames) if after - before >= 0.5]
+    found = rates[[arrived_at for _, arrived_at in frames].index(began_s[FOUND_BURSTS - 1])]
+    assert found == pytest.approx(1 / pace, rel=0.35)
+    assert rates[-1] == pytest.approx(1 / pace, rel=0.06)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.sampled_from([0.4, 0.5, 0.8, 1.25, 2.0]), STALLS, st.integers(0, 2**16))
+def test_nominal_stamps_are_found_in_spite_of_stalls(pace: float, stalls: list[Stall], seed: int) -> None:
+    assert measured(hls(2.0, 200, pace, stalls=stalls, seed=seed))[-1] == pytest.approx(1 / pace, rel=0.05)
 
 
 def test_stamps_that_are_right_again_are_used_as_they_are() -> None:
