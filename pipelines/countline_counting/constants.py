@@ -104,7 +104,7 @@ LINES: Final = tuple(
             "tracking.noise.SURE_DOUBT",
             "ratio",
             _S,
-            "a score of 0.5, or a sixth of the box shared: expected noise is usual",
+            "a score of 0.5, or a sixth of the box shared",
         ),
         ("tracking.noise.MEDIAN", "std. dev.", _X, "of the absolute value of a normal variable"),
         ("tracking.settings.high_score", "score", _S, "detectors rarely give a clearly visible object less"),
