@@ -33,6 +33,8 @@ from countline_common.logs import get_logger
 REQUEST_ID_KEY: Final = "x-request-id"
 DRAIN_S: Final = 2.0
 """How long the messages of a refused stream are read at most."""
+RECHECK_S: Final = 1.0
+"""How often the access of the caller of an open stream is checked again."""
 DRAIN_GAP_S: Final = 0.1
 """The caller of a refused stream that sends nothing for so long has sent all."""
 
@@ -122,6 +124,37 @@ class _Call:
         except CountlineError:
             REFUSED.labels(self._method).inc()
             raise
+
+    @contextlib.asynccontextmanager
+    async def while_permitted(self) -> AsyncIterator[None]:
+        """End what runs inside when the access of the caller ends, such as by a logout.
+
+        Raises:
+            UnauthenticatedError: the access has ended.
+        """
+        principal = _principal.get()
+        if principal is None:  # a public method
+            yield
+            return
+        try:
+            async with asyncio.timeout(None) as limit:
+                watch = asyncio.create_task(self._watch(principal, limit), name=f"access of {self._method}")
+                try:
+                    yield
+                finally:
+                    watch.cancel()
+        except TimeoutError:
+            if limit.expired():
+                self._verifier.check(principal)
+            raise
+
+    async def _watch(self, principal: Principal, limit: asyncio.Timeout) -> None:
+        try:
+            while True:
+                self._verifier.check(principal)
+                await asyncio.sleep(RECHECK_S)
+        except UnauthenticatedError:
+            limit.reschedule(asyncio.get_running_loop().time())
 
     def succeeded(self) -> None:
         """Log and measure a call that succeeded."""
@@ -324,7 +357,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                     await call.check_reach(None if streams else request)
                     answered = behaviour(request, context)
                     if hasattr(answered, "__aiter__"):
-                        async with contextlib.aclosing(answered) as responses:
+                        async with call.while_permitted(), contextlib.aclosing(answered) as responses:
                             async for response in responses:
                                 yield response
                     else:  # health and reflection write their responses themselves
