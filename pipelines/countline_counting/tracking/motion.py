@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from countline_counting.tracking.noise import MeasuredNoise
 from countline_counting.tracking.settings import TrackerSettings
 
 Floats = NDArray[np.float64]
@@ -78,6 +79,12 @@ class MotionModel:
         self.covariances = Covariances(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2)))
         self._wander = np.array([settings.acceleration, settings.growth])
         self._noise = np.array([settings.position_noise, settings.size_noise])
+        self._measured = MeasuredNoise()
+
+    @property
+    def noise_ratio(self) -> float:
+        """Noise of the boxes of this camera, as a multiple of the assumed noise; at least 1."""
+        return max(1.0, self._measured.ratio)
 
     def __len__(self) -> int:
         return len(self.box)
@@ -89,10 +96,17 @@ class MotionModel:
         self.covariances.predict(elapsed_s, self._wander)
 
     def update(self, rows: NDArray[np.intp], measured: Floats, doubt: Floats) -> None:
-        """Update (M,) rows by (M, 4) measured boxes; `doubt` (M,) multiplies the variance of each."""
+        """Update (M,) rows by (M, 4) measured boxes; `doubt` (M,) multiplies the variance of each.
+
+        No variance is smaller than that of the measured noise.
+        """
         predicted = self.box[rows]
         off = measured - predicted
-        gain, velocity_gain = self.covariances.update(rows, self._noise**2 * doubt[:, None])
+        variance = self._noise**2 * np.maximum(doubt, self._measured.ratio**2)[:, None]
+        if len(rows):
+            deviation = np.sqrt(self.covariances.value[rows] + variance).repeat(2, axis=1)
+            self._measured.take(off / predicted[:, 2:].max(axis=1, keepdims=True), deviation, doubt)
+        gain, velocity_gain = self.covariances.update(rows, variance)
         self.box[rows] = predicted + gain * off
         self.velocity[rows] += velocity_gain * off
 
@@ -111,7 +125,8 @@ class MotionModel:
         settings = self._settings
         self.box = np.concatenate([self.box, measured])
         self.velocity = np.concatenate([self.velocity, np.zeros_like(measured)])
-        self.covariances.append(len(measured), self._noise, np.array([settings.first_speed, settings.first_growth]))
+        changes = np.array([settings.first_speed, settings.first_growth])
+        self.covariances.append(len(measured), self._noise * self.noise_ratio, changes)
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         """Drop the tracks that are not marked."""
@@ -120,7 +135,7 @@ class MotionModel:
 
     def spread(self) -> Floats:
         """Return (N,) standard deviations of the place of the next measurement, in lengths."""
-        return cast("Floats", np.sqrt(self.covariances.value[:, 0] + self._settings.position_noise**2))
+        return cast("Floats", np.sqrt(self.covariances.value[:, 0] + (self.noise_ratio * self._noise[0]) ** 2))
 
 
 def walks_out(box: Floats, velocity: Floats, picture_wh: tuple[int, int]) -> NDArray[np.bool_]:

@@ -4,7 +4,8 @@ It works like ByteTrack (Zhang et al. 2022). Detections of high score are matche
 distance. Detections of low score may only continue tracks: for a moment any track, for a second a track whose scores
 were as low before. Motion is a Kalman filter with measured time steps, so that a dropped frame is only a longer step.
 The filter trusts a detection less if its score is low or if other objects share the place; this keeps two people apart
-who pass each other. A track is returned from its first detection on. Counting decides whether a track that was seen
+who pass each other. If a camera's boxes are noisier than assumed, the filter and the gates allow for the measured noise
+(`noise`). A track is returned from its first detection on. Counting decides whether a track that was seen
 only once or twice is an object.
 """
 
@@ -117,14 +118,14 @@ class Tracker:
         predicted, measured = motion.box[rows], seen.centred[columns]
         deviation = _apart(predicted, measured) / (motion.spread()[rows] * settings.gate)
         growth = np.abs(np.log(measured[:, 3] / predicted[:, 3]))
-        near = (deviation < 1) & (growth < settings.size_gate)
+        near = (deviation < 1) & (growth < settings.size_gate * motion.noise_ratio)
         return _Pairs(rows, columns, overlap, (1 - overlap) + 0.2 * deviation + growth, near)
 
     def _associate(self, pairs: _Pairs, seen: _Seen, t: float, elapsed_s: float) -> tuple[Rows, Rows]:
         """Match in stages: good detections by overlap, the remaining good ones by distance, then those of low score."""
         settings = self._settings
         high = seen.scores >= settings.high_score
-        good = pairs.near & (pairs.overlap > settings.min_overlap) & high[pairs.columns]
+        good = pairs.near & (pairs.overlap > settings.min_overlap / self._motion.noise_ratio) & high[pairs.columns]
         rows, chosen = cheapest_pairs(pairs.rows[good], pairs.columns[good], pairs.cost[good])
         rows, chosen = self._farther(seen, rows, chosen, high)
         more_rows, more_chosen = self._weak(pairs, seen, rows, chosen, t, elapsed_s)
@@ -142,7 +143,8 @@ class Tracker:
         settings = self._settings
         left, free = seen.scores >= settings.low_score, t - self._seen_t < PREDICTED_S + elapsed_s
         left[chosen], free[rows] = False, False
-        weak = pairs.near & (pairs.overlap > settings.low_min_overlap) & left[pairs.columns] & free[pairs.rows]
+        weak = pairs.near & (pairs.overlap > settings.low_min_overlap / self._motion.noise_ratio)
+        weak &= left[pairs.columns] & free[pairs.rows]
         just_seen = t - self._seen_t < settings.low_score_unseen_s + elapsed_s
         own = settings.own_score * self._score_sum / self._sights
         weak &= just_seen[pairs.rows] | (seen.scores[pairs.columns] >= own[pairs.rows])
