@@ -122,15 +122,15 @@ class LocalUpstream:
         self._site_of = site_of
 
     async def call(self, method: Method, request: Message, context: CallContext) -> Message:
-        caller = self._caller(method, context)
+        caller = await self._caller(method, context)
         site_of = partial(self._site_of, caller)
         await check_reach(caller.principal, method.path, method.policy, request, site_of)
         async with asyncio.timeout(CALL_TIMEOUT_S):
             response: Message = await self._handlers[method.descriptor.name](request, caller)
         return response
 
-    def _caller(self, method: Method, context: CallContext) -> Caller:
-        principal = authorize(self._verifier, context.authorization, method.path, method.policy)
+    async def _caller(self, method: Method, context: CallContext) -> Caller:
+        principal = await authorize(self._verifier, context.authorization, method.path, method.policy)
         return Caller(principal, context.authorization, principal.reach(method.policy.permission))
 
 
@@ -193,7 +193,7 @@ def _handler(
     async def handle(request: web.Request) -> web.StreamResponse:
         context = _context(request, proxies)
         if not method.policy.public:
-            verifier.verify(bearer_token(context.authorization))
+            await verifier.identify(bearer_token(context.authorization))
         values = [request.match_info[name] for name in route.parameters]
         body = await _json_body(request)
         message = build_request(method.descriptor.input_type, route, values, request.query.items(), body)

@@ -38,6 +38,7 @@ from countline_analytics.settings import ApiSettings
 from countline_common.data import database
 from countline_common.data.revocation_feed import RevocationFeed
 from countline_common.grpc.channels import open_channel
+from countline_common.grpc.key_exchange import KeyExchange, remote_exchange
 from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.client_address import Network
 from countline_common.http.health import Check, HealthServer
@@ -151,6 +152,7 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
                 settings.models_address,
             }
         }
+        parts.verifier.keys = KeyExchange(remote_exchange(channels[settings.auth_address]), parts.verifier)
         directory = CameraDirectory(
             parts.engine, cameras_pb2_grpc.CameraServiceStub(channels[settings.cameras_address])
         )
@@ -184,6 +186,7 @@ def _upstreams(
     counts = make_handlers(parts.engine, directory)
     return {
         "countline.v1.AuthService": RemoteUpstream(channels[settings.auth_address]),
+        "countline.v1.KeyService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.CameraService": WatchedUpstream(
             RemoteUpstream(channels[settings.cameras_address]), directory.forget
         ),

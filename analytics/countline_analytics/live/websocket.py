@@ -1,8 +1,8 @@
 """`/ws`: live counts, boxes and pictures for logged-in clients.
 
-The first message of a client is its access token. Then the client subscribes to channels: `counts`, `status`,
-`live:<camera>`, `preview:<camera>`. Before the token expires the client sends a new one; otherwise the server closes
-the socket with code 4401.
+The first message of a client is its access token or API key. Then the client subscribes to channels: `counts`,
+`status`, `live:<camera>`, `preview:<camera>`. Before an access token expires the client sends a new one; otherwise the
+server closes the socket with code 4401. It does the same when a token or key is revoked.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from countline_analytics.live.bus import LiveBus, Relay, StatusBoard, Take, live
 from countline_analytics.live.client import CLOSE_TOO_SLOW, ClientQueue, SlowClientError, send_all
 from countline_analytics.live.feed import CrossingFeed
 from countline_analytics.live.visible import LOOK_PERIOD_S, CountsView, VisibleCameras
+from countline_common.access.api_keys import is_key
 from countline_common.data import bus
 from countline_common.errors import (
     CountlineError,
@@ -186,6 +187,8 @@ class _Connection:
         """Raise if no token arrives in time, and when the token expires."""
         await happens(self._authenticated, AUTH_WITHIN_S)
         while self._principal is not None:
+            if is_key(self._token):
+                await self._look_at_key()
             left_s = self._principal.expires_at - time.time()
             if left_s <= 0:
                 raise UnauthenticatedError(
@@ -194,6 +197,13 @@ class _Connection:
             self._hub.verifier.check(self._principal)
             await asyncio.sleep(min(left_s, CHECK_PERIOD_S))
         raise UnauthenticatedError("no access token was sent in time", hint=AUTH_HINT)
+
+    async def _look_at_key(self) -> None:
+        """Follow what an API key permits; the client need not send it again."""
+        with contextlib.suppress(UnavailableError):  # the last result works until its token expires
+            if await self._hub.verifier.identify(self._token) is not self._principal:
+                async with self._changing:
+                    await self._authenticate(self._token)
 
     async def _read(self) -> None:
         async for message in self._socket:
@@ -228,7 +238,8 @@ class _Connection:
 
     async def _authenticate(self, token: str) -> None:
         """Take a token, the first one or a newer one. Subscriptions that it does not permit end."""
-        before, self._principal, self._token = self._principal, self._hub.verifier.verify(token), token
+        principal = await self._hub.verifier.identify(token)
+        before, self._principal, self._token = self._principal, principal, token
         self._authenticated.set()
         if before is not None and before.held == self._principal.held:
             for window in self._windows.values():

@@ -21,11 +21,11 @@ SiteOf = Callable[[str], Awaitable[str]]
 """Returns the site of a camera; empty if there is no such camera."""
 
 
-def authorize(verifier: TokenVerifier, authorization: str, method: str, policy: MethodPolicy) -> Principal:
-    """Check token and permission, and return the caller of a method that is not public.
+async def authorize(verifier: TokenVerifier, authorization: str, method: str, policy: MethodPolicy) -> Principal:
+    """Check token or API key and the permission, and return the caller of a method that is not public.
 
     Args:
-        verifier: checks the token.
+        verifier: checks the token or key.
         authorization: the `authorization` header or metadata, empty if there was none.
         method: its name, for messages.
         policy: what the method requires.
@@ -34,7 +34,7 @@ def authorize(verifier: TokenVerifier, authorization: str, method: str, policy: 
         UnauthenticatedError: no token was sent, or it is not valid.
         PermissionDeniedError: the caller lacks the permission, or the method names none.
     """
-    principal = verifier.verify(bearer_token(authorization))
+    principal = await verifier.identify(bearer_token(authorization))
     if not policy.permission or policy.resource is None:
         raise PermissionDeniedError(f"{method} names no permission or no resource, so no caller is permitted")
     require(principal, policy.permission, f"call {method}")

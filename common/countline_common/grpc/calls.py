@@ -91,7 +91,7 @@ class _Call:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         OPEN_CALLS.labels(self._method).dec()
 
-    def authorize(self) -> None:
+    async def authorize(self) -> None:
         """Find the caller and check its permission; a public method needs neither.
 
         Raises:
@@ -103,7 +103,7 @@ class _Call:
             return
         try:
             authorization = str(self._metadata.get("authorization", ""))
-            _principal.set(authorize(self._verifier, authorization, self._method, policy))
+            _principal.set(await authorize(self._verifier, authorization, self._method, policy))
         except CountlineError:
             REFUSED.labels(self._method).inc()
             raise
@@ -302,7 +302,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             messages = _Messages(requests, self._message_limit_s)
             with _Call(method, context, self._verifier, self._translate, self._site_of) as call:
                 try:
-                    call.authorize()
+                    await call.authorize()
                     request = messages if streams else await messages.only()
                     await call.check_reach(None if streams else request)
                     async with asyncio.timeout(self._call_limit_s):
@@ -319,7 +319,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             messages = _Messages(requests, self._message_limit_s)
             with _Call(method, context, self._verifier, self._translate, self._site_of) as call:
                 try:
-                    call.authorize()
+                    await call.authorize()
                     request = messages if streams else await messages.only()
                     await call.check_reach(None if streams else request)
                     answered = behaviour(request, context)

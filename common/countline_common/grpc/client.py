@@ -11,7 +11,14 @@ from typing import Any, cast
 
 import grpc
 
-from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, secrets_pb2_grpc, workers_pb2_grpc
+from countline.v1 import (
+    auth_pb2_grpc,
+    cameras_pb2_grpc,
+    keys_pb2_grpc,
+    models_pb2_grpc,
+    secrets_pb2_grpc,
+    workers_pb2_grpc,
+)
 from countline_common.errors import NotFoundError, UnavailableError
 from countline_common.grpc.authorization import bearer
 from countline_common.grpc.channels import open_channel
@@ -22,7 +29,7 @@ from countline_common.tls.diagnosis import diagnose
 
 
 class _Authorizes(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
-    """Adds the access token and a deadline to each call."""
+    """Adds the access token or API key, and a deadline, to each call."""
 
     def __init__(self, session: LoginSession) -> None:
         self._session = session
@@ -30,7 +37,7 @@ class _Authorizes(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-ar
     async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         token = await self._session.access_token()
         call = await continuation(_with_token(client_call_details, token), request)
-        if await call.code() is not grpc.StatusCode.UNAUTHENTICATED:
+        if self._session.has_key or await call.code() is not grpc.StatusCode.UNAUTHENTICATED:
             return call
         # What the login permits has changed: a new token says how.
         await self._session.renew(token)
@@ -70,9 +77,9 @@ class Client:
         self.endpoints = target.endpoints
         self.tls = target.tls
         self.session = channels.session
-        self.auth: auth_pb2_grpc.AuthServiceAsyncStub = auth_pb2_grpc.AuthServiceStub(
-            channels.open(target.endpoints.auth)
-        )
+        auth = channels.open(target.endpoints.auth)
+        self.auth: auth_pb2_grpc.AuthServiceAsyncStub = auth_pb2_grpc.AuthServiceStub(auth)
+        self.keys: keys_pb2_grpc.KeyServiceAsyncStub = keys_pb2_grpc.KeyServiceStub(auth)
         cameras = channels.open(target.endpoints.cameras)
         self.cameras: cameras_pb2_grpc.CameraServiceAsyncStub = cameras_pb2_grpc.CameraServiceStub(cameras)
         self.secrets: secrets_pb2_grpc.SecretServiceAsyncStub = secrets_pb2_grpc.SecretServiceStub(cameras)

@@ -32,12 +32,19 @@ class LoginSession:
         self._login: Login | None = None
         self._renewing = asyncio.Lock()
 
+    @property
+    def has_key(self) -> bool:
+        """Whether an API key stands in for a login."""
+        return bool(self._target.api_key)
+
     async def access_token(self) -> str:
-        """An access token that is valid for a minute at least.
+        """An access token that is valid for a minute at least, or the API key.
 
         Raises:
             UnauthenticatedError: there is no login, or it has expired.
         """
+        if self.has_key:
+            return self._target.api_key
         async with self._renewing:
             if self._login is None or not self._login.is_fresh(time.time()):
                 self._login = await self._stored_or_renewed()
@@ -74,6 +81,8 @@ class LoginSession:
         Raises:
             UnauthenticatedError: the session has ended.
         """
+        if self.has_key:
+            return
         async with self._renewing, self._target.login_file.locked():
             stored = self._stored()
             if stored is None or not refused or stored.access_token == refused:

@@ -1,7 +1,8 @@
 """Access tokens: Ed25519-signed JWTs that auth issues and every service can check with the public key.
 
 A token names its subject (`sub`, `name`), roles, permissions with their scopes, and expiry. A check needs no lookup:
-access that ended earlier is kept in memory (`Revocations`). Times are Unix seconds.
+access that ended earlier is kept in memory (`Revocations`). API keys are no tokens: `key_exchange` exchanges them.
+Times are Unix seconds.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -17,6 +18,7 @@ from joserfc.jwk import OKPKey
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.util import urlsafe_b64decode
 
+from countline_common.access.api_keys import is_key
 from countline_common.access.revocations import Revocations
 from countline_common.access.scopes import Held, Reach, Scope, reach
 from countline_common.access.vocabulary import current_names
@@ -52,6 +54,8 @@ class Principal:
     """What the principal may do over a site or a group of cameras."""
     access_revision: int = 0
     """Which state of the user's access the token shows; 0 for workers and services."""
+    key_id: str = ""
+    """The API key that was exchanged for the token; empty after a login. Then `session_id` is this id too."""
 
     @property
     def held(self) -> tuple[Held, ...]:
@@ -65,6 +69,12 @@ class Principal:
     def may(self, permission: str) -> bool:
         """Whether this principal holds a permission over anything."""
         return any(permission in each.permissions for each in self.held)
+
+
+class KeyCallers(Protocol):
+    """Finds the caller of an API key."""
+
+    async def principal(self, key: str) -> Principal: ...
 
 
 def generate_key_pair() -> tuple[bytes, bytes]:
@@ -99,6 +109,7 @@ class TokenSigner:
         session_id: str = "",
         scoped: tuple[Held, ...] = (),
         access_revision: int = 0,
+        key_id: str = "",
     ) -> str:
         """A token for a principal, valid for `lifetime_s` seconds from now."""
         now = self._clock()
@@ -114,6 +125,8 @@ class TokenSigner:
         }
         if session_id:
             claims |= {"sid": session_id, "rev": access_revision}
+        if key_id:
+            claims["key"] = key_id
         if scoped:
             claims["scoped"] = _claims(scoped)
         return jwt.encode(self._header, claims, self._key, algorithms=[ALGORITHM])
@@ -125,6 +138,8 @@ class TokenVerifier:
     def __init__(self, public_pem: bytes, clock: Callable[[], float] = time.time) -> None:
         self.revocations = Revocations()
         """What has ended lately; a `RevocationFeed` fills it."""
+        self.keys: KeyCallers | None = None
+        """Finds the callers of API keys; None for a process that takes access tokens only."""
         self._key = _load(public_pem, "public key")
         self._clock = clock
 
@@ -132,6 +147,19 @@ class TokenVerifier:
     def from_file(cls, path: Path) -> "TokenVerifier":
         """Read the public key from a PEM file."""
         return cls(_read(path))
+
+    async def identify(self, credential: str) -> Principal:
+        """The principal of an access token or an API key.
+
+        Raises:
+            UnauthenticatedError: the token or the key is not good.
+            UnavailableError: auth does not answer a question about a key.
+        """
+        if not is_key(credential):
+            return self.verify(credential)
+        if self.keys is None:
+            raise UnauthenticatedError("API keys cannot be used here", hint="send an access token")
+        return await self.keys.principal(credential)
 
     def verify(self, token: str) -> Principal:
         """The principal of a token.
@@ -181,6 +209,7 @@ def _principal(claims: dict[str, Any]) -> Principal:
         session_id=str(claims.get("sid", "")),
         scoped=tuple(held for each in claims.get("scoped", ()) for held in _held(each)),
         access_revision=int(claims.get("rev", 0)),
+        key_id=str(claims.get("key", "")),
     )
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from countline.v1 import auth_pb2
+from countline_common.errors import ConflictError
 from countline_common.grpc.calls import Context, current_principal
 from countline_common.times import to_timestamp
 from countline_control.auth import domain, store
@@ -31,6 +32,12 @@ class AccountMethods(UserMethods):
         until = self._now() + timedelta(seconds=domain.ONE_TIME_S)
         async with self._database.begin() as connection:
             holder, user = await self._changed(connection, request.user_id, "reset the password of")
+            if user.service_account:
+                raise ConflictError(
+                    f"{user.username!r} is a service account and has no password",
+                    hint="make a key: countline keys create NAME --for USER",
+                )
+            await self._check_remains(connection, user, "given a one-time password")
             user = replace(_revised(user), password_hash=hashed, must_change_password=True, password_expires_at=until)
             await store.update_user(connection, user)
             await store.end_sessions(connection, user.user_id, self._now())

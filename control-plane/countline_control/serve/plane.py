@@ -13,6 +13,7 @@ from nats.js import JetStreamContext
 from countline_common.data.revocation_feed import RevocationFeed
 from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.files.text_files import read_text
+from countline_common.grpc.key_exchange import KeyExchange, remote_exchange
 from countline_common.grpc.tokens import TokenSigner, TokenVerifier
 from countline_common.logs import get_logger
 from countline_control.auth.service import AuthService
@@ -106,6 +107,9 @@ class ControlPlane:
             "models": self._start_models,
             "workers": self._start_workers,
         }
+        if "auth" not in self._wanted:
+            channel = await self._host.channel(self._settings.auth_address)
+            self._verifier.keys = KeyExchange(remote_exchange(channel), self._verifier)
         for name in SERVICES:
             if name in self._wanted:
                 await builders[name]()
@@ -120,7 +124,8 @@ class ControlPlane:
         await service.prepare()
         await _ensure_admin(service, settings)
         self._relay("auth", database, service.outbox)
-        await self._host.listen("auth", settings.auth_address, service.as_service())
+        self._verifier.keys = KeyExchange(service.exchange_key, self._verifier)
+        await self._host.listen("auth", settings.auth_address, *service.as_services())
 
     async def _start_cameras(self) -> None:
         database, statuses = await self._database("cameras"), await self._status_source()
