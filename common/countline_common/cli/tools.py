@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Styled, Terminal, shown
+from countline_common.errors import InvalidInputError
 from countline_common.grpc.client import Client, connect
 from countline_common.grpc.discovery import discover
 from countline_common.http.rest_json import to_json
@@ -85,7 +86,18 @@ def confirm(question: str, *, yes: bool, check: Callable[[], object]) -> None:
         question: to the user.
         yes: the user wants no question.
         check: called before the question; raises an error if there is nothing to act on.
+
+    Raises:
+        InvalidInputError: there is no terminal, and standard input holds no answer.
     """
-    if not yes:
-        check()
-        typer.confirm(shown(question), abort=True, err=True)
+    if yes:
+        return
+    check()
+    try:
+        agreed = typer.confirm(shown(question), err=True)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise InvalidInputError(f"no terminal to ask: {question}", hint="give --yes") from None
+    if not agreed:
+        raise typer.Abort

@@ -5,7 +5,8 @@ message is read, and `check_reach` once the message names a resource.
 """
 
 import operator
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from countline_common.access.scopes import Reach
@@ -14,6 +15,11 @@ from countline_common.grpc.permissions import MethodPolicy, ResourceRule
 from countline_common.grpc.tokens import Principal, TokenVerifier
 
 _SCHEME: Final = "Bearer"
+FIRST: Final[Mapping[str, str]] = defaultdict(
+    lambda: "update this client",
+    {"choose a password": "countline password; over HTTP, POST /api/v1/auth/password with new_password"},
+)
+"""How to do what a user has to do before anything else (`Principal.pending`)."""
 
 Metadata = tuple[tuple[str, str], ...]
 """Names and values of a gRPC call."""
@@ -58,11 +64,15 @@ async def check_reach(principal: Principal, method: str, policy: MethodPolicy, r
     if reach.everything or (rule is not None and rule.own and reach):
         return
     if rule is None or request is None or not reach or not await _is_reached(reach, rule, request, site_of):
-        held = f"the permission {policy.permission!r} is held over {reach} only"
-        raise PermissionDeniedError(
-            f"{principal.name} may not call {method} here: {held}",
-            hint="ask an administrator for a wider grant",
-        )
+        raise outside(principal, method, policy.permission)
+
+
+def outside(principal: Principal, method: str, permission: str) -> PermissionDeniedError:
+    """Return the error for a resource outside a caller's reach, which may not exist either."""
+    held = f"the permission {permission!r} is held over {principal.reach(permission)} only"
+    return PermissionDeniedError(
+        f"{principal.name} may not call {method} here: {held}", hint="ask an administrator for a wider grant"
+    )
 
 
 async def _is_reached(reach: Reach, rule: ResourceRule, request: Any, site_of: SiteOf) -> bool:
@@ -93,6 +103,10 @@ def require(principal: Principal, permission: str, action: str) -> None:
     Raises:
         PermissionDeniedError: the caller lacks the permission.
     """
+    if not principal.may(permission) and principal.pending:
+        raise PermissionDeniedError(
+            f"{principal.name} may not {action} before this: {principal.pending}", hint=FIRST[principal.pending]
+        )
     if not principal.may(permission):
         raise PermissionDeniedError(
             f"{principal.name} may not {action}: the permission {permission!r} is missing",

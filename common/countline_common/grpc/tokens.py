@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from joserfc import jwt
-from joserfc.errors import JoseError
+from joserfc.errors import InvalidClaimError, JoseError
 from joserfc.jwk import OKPKey
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.util import urlsafe_b64decode
@@ -29,7 +29,9 @@ ALGORITHM: Final = "Ed25519"
 ISSUER: Final = "countline"
 AUDIENCE: Final = "countline"
 CLOCK_LEEWAY_S: Final = 5
-"""Permitted difference between the clocks of two machines."""
+"""An access token still works for so long after its end."""
+CLOCK_SKEW_S: Final = 60
+"""Permitted difference between the clocks of two machines: a token may come from so far in the future."""
 
 
 _UNUSABLE: Final = (JoseError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
@@ -56,6 +58,8 @@ class Principal:
     """Which state of the user's access the token shows; 0 for workers and services."""
     key_id: str = ""
     """The API key that was exchanged for the token; empty after a login. Then `session_id` is this id too."""
+    pending: str = ""
+    """What the user has to do before anything else, such as `choose a password`."""
 
     @property
     def held(self) -> tuple[Held, ...]:
@@ -110,6 +114,7 @@ class TokenSigner:
         scoped: tuple[Held, ...] = (),
         access_revision: int = 0,
         key_id: str = "",
+        pending: str = "",
     ) -> str:
         """A token for a principal, valid for `lifetime_s` seconds from now."""
         now = self._clock()
@@ -127,6 +132,8 @@ class TokenSigner:
             claims |= {"sid": session_id, "rev": access_revision}
         if key_id:
             claims["key"] = key_id
+        if pending:
+            claims["pending"] = pending
         if scoped:
             claims["scoped"] = _claims(scoped)
         return jwt.encode(self._header, claims, self._key, algorithms=[ALGORITHM])
@@ -188,8 +195,8 @@ class TokenVerifier:
         if self.revocations.refuses(principal.subject, principal.access_revision, principal.session_id):
             raise UnauthenticatedError("this login has ended or its permissions changed", hint="log in again")
 
-    def _registry(self) -> JWTClaimsRegistry:
-        return JWTClaimsRegistry(
+    def _registry(self) -> "_Claims":
+        return _Claims(
             now=int(self._clock()),
             leeway=CLOCK_LEEWAY_S,
             iss={"essential": True, "value": ISSUER},
@@ -197,6 +204,14 @@ class TokenVerifier:
             sub={"essential": True},
             exp={"essential": True},
         )
+
+
+class _Claims(JWTClaimsRegistry):
+    """Checks claims. The time of issue has a tolerance of its own: a clock that is slow must not refuse new tokens."""
+
+    def validate_iat(self, value: object) -> None:
+        if not isinstance(value, int | float) or value > self.now + CLOCK_SKEW_S:
+            raise InvalidClaimError("iat", "The token was issued in the future")
 
 
 def _principal(claims: dict[str, Any]) -> Principal:
@@ -210,6 +225,7 @@ def _principal(claims: dict[str, Any]) -> Principal:
         scoped=tuple(held for each in claims.get("scoped", ()) for held in _held(each)),
         access_revision=int(claims.get("rev", 0)),
         key_id=str(claims.get("key", "")),
+        pending=str(claims.get("pending", "")),
     )
 
 

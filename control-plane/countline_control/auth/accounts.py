@@ -43,6 +43,7 @@ class AccountMethods(UserMethods):
             await store.end_sessions(connection, user.user_id, self._now())
             await self._end_access(connection, user.user_id, access_revision=user.access_revision)
             await self._record_user(connection, "password_reset", user, holder.name)
+        self.password_changed(user.username)
         return auth_pb2.ResetPasswordResponse(password=password, expires_at=to_timestamp(until.timestamp()))
 
     async def DisableUser(self, request: auth_pb2.DisableUserRequest, context: Context) -> auth_pb2.DisableUserResponse:

@@ -61,6 +61,8 @@ class AuthBase:
         self._passwords = passwords or Passwords()
         self._clock = clock
         self.outbox = Outbox(outbox_rows)
+        self.password_changed: Callable[[str], object] = lambda _: None
+        """Called with the name of a user whose password was replaced."""
 
     def _now(self) -> datetime:
         return to_datetime(self._clock())
@@ -140,6 +142,7 @@ class AuthBase:
             session_id=session_id or key_id,
             access_revision=user.access_revision,
             key_id=key_id,
+            pending=user.pending,
         )
 
     async def _end_access(

@@ -91,6 +91,11 @@ class StoredUser:
         return held_of(self.grants)
 
     @property
+    def pending(self) -> str:
+        """What the user has to do before anything else; empty if there is nothing."""
+        return "choose a password" if self.must_change_password else ""
+
+    @property
     def usable(self) -> tuple[Held, ...]:
         """What the user may do now: only choose a password while a one-time password has to be replaced."""
         return (_OWN,) if self.must_change_password else self.held

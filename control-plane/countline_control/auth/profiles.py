@@ -66,6 +66,7 @@ class ProfileMethods(SessionMethods):
             keep = current_principal().session_id
             await store.end_sessions(connection, user.user_id, self._now(), keep=keep)
             await self._audit(connection, user.username, "password_changed", user.username)
+        self.password_changed(user.username)
         return auth_pb2.ChangePasswordResponse()
 
     async def ListOwnSessions(

@@ -6,6 +6,8 @@ different processes call each other over gRPC with a token (`remote`).
 
 import time
 from collections.abc import Collection
+from functools import partial
+from pathlib import Path
 from typing import Final, Self
 
 from nats.js import JetStreamContext
@@ -16,7 +18,8 @@ from countline_common.files.text_files import read_text
 from countline_common.grpc.key_exchange import KeyExchange, remote_exchange
 from countline_common.grpc.tokens import TokenSigner, TokenVerifier
 from countline_common.logs import get_logger
-from countline_control.auth.service import AuthService
+from countline_common.secrets.secret_files import CHANGED, mark_changed
+from countline_control.auth.service import FIRST_USER, AuthService
 from countline_control.cameras.pictures import TurnWatch
 from countline_control.cameras.secrets import CameraSecrets, SecretService
 from countline_control.cameras.service import CameraService
@@ -123,6 +126,7 @@ class ControlPlane:
         service = AuthService(database, signer, trusted_proxies=settings.proxy_networks())
         await service.prepare()
         await _ensure_admin(service, settings)
+        service.password_changed = partial(_forget_first_password, settings.admin_password_file)
         self._relay("auth", database, service.outbox)
         self._verifier.keys = KeyExchange(service.exchange_key, self._verifier)
         await self._host.listen("auth", settings.auth_address, *service.as_services())
@@ -226,6 +230,12 @@ def _verifier(settings: ControlSettings) -> TokenVerifier:
     return TokenVerifier.from_file(settings.token_public_key_file)
 
 
+def _forget_first_password(path: Path | None, username: str) -> None:
+    """Mark the file of the first password once it is no longer the password of its user."""
+    if path is not None and username == FIRST_USER:
+        mark_changed(path)
+
+
 async def _ensure_admin(service: AuthService, settings: ControlSettings) -> None:
     """Create the first user if a password file is given."""
     path = settings.admin_password_file
@@ -239,5 +249,11 @@ async def _ensure_admin(service: AuthService, settings: ControlSettings) -> None
         raise InvalidInputError(
             f"the admin's password cannot be read: {error.message}", hint="correct COUNTLINE_ADMIN_PASSWORD_FILE"
         ) from error
+    if password == CHANGED:
+        if not await service.has_users():
+            raise InvalidInputError(
+                f"{path} holds no password, and there is no user yet", hint="write a password into the file"
+            )
+        return
     if await service.create_first_admin(password):
         _log.info("serve.admin_created", username="admin")

@@ -95,6 +95,8 @@ async def test_each_method_is_open_inside_the_scope_of_a_role_and_closed_outside
             token = scoped_token(places, role, scope)
             for site_id, camera_id in (("lab", "lab-1"), ("lab", "lab-2"), ("yard", "yard-1"), ("none", "none")):
                 inside = rule.own or rule.filtered or (rule.site and scope == LAB and site_id == "lab")
+                if method.name == "GetSite":  # filtered, as a caller with one camera sees its site
+                    inside = False  # the request of this test names no site
                 inside = inside or (rule.camera and (site_id == "lab" if scope == LAB else camera_id == "lab-1"))
                 code, details = await _code(places, service, method, token, _about(method, rule, site_id, camera_id))
                 passed = code is not grpc.StatusCode.PERMISSION_DENIED
