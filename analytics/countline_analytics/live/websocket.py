@@ -20,7 +20,6 @@ from countline_analytics.live.bus import LiveBus, Relay, StatusBoard, Take, live
 from countline_analytics.live.client import CLOSE_TOO_SLOW, ClientQueue, SlowClientError, send_all
 from countline_analytics.live.feed import CrossingFeed
 from countline_analytics.live.visible import LOOK_PERIOD_S, CountsView, VisibleCameras
-from countline_common.access.api_keys import is_key
 from countline_common.data import bus
 from countline_common.errors import (
     CountlineError,
@@ -187,23 +186,16 @@ class _Connection:
         """Raise if no token arrives in time, and when the token expires."""
         await happens(self._authenticated, AUTH_WITHIN_S)
         while self._principal is not None:
-            if is_key(self._token):
-                await self._look_at_key()
+            if await self._hub.verifier.again(self._token, self._principal) is not self._principal:
+                async with self._changing:
+                    await self._authenticate(self._token)
             left_s = self._principal.expires_at - time.time()
             if left_s <= 0:
                 raise UnauthenticatedError(
                     "the access token has expired", hint="send a new token before the old one expires"
                 )
-            self._hub.verifier.check(self._principal)
             await asyncio.sleep(min(left_s, CHECK_PERIOD_S))
         raise UnauthenticatedError("no access token was sent in time", hint=AUTH_HINT)
-
-    async def _look_at_key(self) -> None:
-        """Follow what an API key permits; the client need not send it again."""
-        with contextlib.suppress(UnavailableError):  # the last result works until its token expires
-            if await self._hub.verifier.identify(self._token) is not self._principal:
-                async with self._changing:
-                    await self._authenticate(self._token)
 
     async def _read(self) -> None:
         async for message in self._socket:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, Final, Self
 
@@ -23,7 +23,7 @@ from countline_common.errors import (
     InvalidInputError,
     UnauthenticatedError,
 )
-from countline_common.grpc.authorization import SiteOf, authorize, check_reach, no_sites
+from countline_common.grpc.authorization import SiteOf, authorize, bearer_token, check_reach, no_sites
 from countline_common.grpc.errors import to_status
 from countline_common.grpc.permissions import OPEN_SERVICES, method_policy
 from countline_common.grpc.texts import check_texts
@@ -108,6 +108,15 @@ class _Call:
             REFUSED.labels(self._method).inc()
             raise
 
+    async def check_again(self) -> None:
+        """Check the caller of a stream at each message: a login or key that was revoked ends the stream.
+
+        Raises:
+            UnauthenticatedError: the login or the key has ended.
+        """
+        if (principal := _principal.get()) is not None:
+            await self._verifier.again(bearer_token(str(self._metadata.get("authorization", ""))), principal)
+
     async def check_reach(self, request: Any) -> None:
         """Check that the resource that a message names lies within the caller's reach; None for a stream.
 
@@ -191,9 +200,13 @@ class _Messages:
     Args:
         requests: gRPC's messages.
         limit_s: seconds in which the next message has to arrive.
+        check: checks the caller again at each message; raises an error if the caller may no longer call.
     """
 
-    def __init__(self, requests: AsyncIterator[Any], limit_s: float) -> None:
+    def __init__(
+        self, requests: AsyncIterator[Any], limit_s: float, check: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self._check = check
         self._requests = requests
         self._limit_s = limit_s
         self._reading: asyncio.Future[Any] | None = None
@@ -219,6 +232,8 @@ class _Messages:
         if isinstance(request, _Malformed):
             raise InvalidInputError("the request is malformed", hint="send a message of the method's request type")
         check_texts(request)
+        if self._check is not None:
+            await self._check()
         return request
 
     async def only(self) -> Any:
@@ -299,8 +314,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def _unary(self, method: str, behaviour: Any, *, streams: bool) -> Any:
         async def call(requests: Any, context: Any) -> Any:
-            messages = _Messages(requests, self._message_limit_s)
             with _Call(method, context, self._verifier, self._translate, self._site_of) as call:
+                messages = _Messages(requests, self._message_limit_s, call.check_again if streams else None)
                 try:
                     await call.authorize()
                     request = messages if streams else await messages.only()
@@ -316,8 +331,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def _stream(self, method: str, behaviour: Any, *, streams: bool) -> Any:
         async def call(requests: Any, context: Any) -> AsyncIterator[Any]:
-            messages = _Messages(requests, self._message_limit_s)
             with _Call(method, context, self._verifier, self._translate, self._site_of) as call:
+                messages = _Messages(requests, self._message_limit_s, call.check_again if streams else None)
                 try:
                     await call.authorize()
                     request = messages if streams else await messages.only()

@@ -168,6 +168,24 @@ class TokenVerifier:
             raise UnauthenticatedError("API keys cannot be used here", hint="send an access token")
         return await self.keys.principal(credential)
 
+    async def again(self, credential: str, principal: Principal) -> Principal:
+        """Return the caller of a long call as it is now; a key may permit something else than when the call began.
+
+        While auth is away, the caller stays as it was.
+
+        Raises:
+            UnauthenticatedError: the login or the key has ended.
+        """
+        if not principal.key_id:
+            self.check(principal)
+            return principal
+        try:
+            return await self.identify(credential)
+        except UnauthenticatedError:
+            raise
+        except Exception:  # noqa: BLE001  (auth or its database is away: nothing says that the key has ended)
+            return principal
+
     def verify(self, token: str) -> Principal:
         """The principal of a token.
 

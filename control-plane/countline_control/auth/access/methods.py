@@ -22,7 +22,6 @@ from countline_control.auth.access import store
 from countline_control.auth.access.explaining import explain
 from countline_control.auth.access.holding import check_may_give
 from countline_control.auth.access.roles import BUILT_IN, MOST_ROLES, Role, check_custom
-from countline_control.auth.keys.store import owners_of
 from countline_control.auth.messages import role_message
 from countline_control.auth.users import UserMethods, changed_fields, check_revision, no_user
 
@@ -78,7 +77,7 @@ class RoleMethods(UserMethods):
                 return auth_pb2.UpdateRoleResponse(role=role_message(role))
             role = replace(role, revision=stored.revision + 1)
             await store.update_role(connection, role)
-            revisions = await user_store.end_access(connection, await self._holders(connection, role.name))
+            revisions = await user_store.end_access(connection, await store.holders(connection, role.name, self._now()))
             for user_id, revision in revisions.items():
                 await self._end_access(connection, user_id, access_revision=revision)
             await self._record_role(connection, "updated", role)
@@ -89,7 +88,7 @@ class RoleMethods(UserMethods):
             holder = await self._changer(connection, f"delete role {request.name}")
             role = await _custom(connection, request.name, "deleted")
             check_may_give(holder, (Held(role.permissions),), f"delete role {role.name}")
-            if held_by := await self._holders(connection, role.name):
+            if held_by := await store.holders(connection, role.name, self._now()):
                 raise ConflictError(
                     f"role {role.name!r} is still held; users: {len(held_by)}",
                     hint="give them other roles first, and revoke their keys that name it",
@@ -113,11 +112,6 @@ class RoleMethods(UserMethods):
             raise no_user(request.user_id)
         found = explain(user, request.permission, request.site_id, request.camera_id)
         return auth_pb2.CheckAccessResponse(allowed=found.allowed, reasons=found.reasons)
-
-    async def _holders(self, connection: AsyncConnection, role: str) -> list[str]:
-        """Return the ids of the users who hold a role, or whose keys it limits."""
-        owners = await owners_of(connection, role, self._now())
-        return sorted({*await store.holders(connection, role), *owners})
 
     async def _record_role(self, connection: AsyncConnection, event: str, role: Role) -> None:
         permissions = sorted(role.permissions)

@@ -12,7 +12,7 @@ from countline_common.access.vocabulary import MEANINGS
 from countline_common.errors import AlreadyExistsError
 from countline_control.auth.access.roles import BUILT_IN, MACHINE_ROLES, SUPER_ADMIN, Role
 from countline_control.auth.domain import Grant
-from countline_control.auth.tables import grants, permissions, role_permissions, roles, users
+from countline_control.auth.tables import api_keys, grants, key_grants, permissions, role_permissions, roles, users
 
 
 async def write_vocabulary(connection: AsyncConnection) -> None:
@@ -87,10 +87,15 @@ async def delete_role(connection: AsyncConnection, name: str) -> None:
     await connection.execute(delete(roles).where(roles.c.role == name))
 
 
-async def holders(connection: AsyncConnection, role: str) -> list[str]:
-    """Return the ids of the users who hold a role."""
-    query = select(grants.c.user_id).where(grants.c.role == role).distinct().order_by(grants.c.user_id)
-    return list((await connection.execute(query)).scalars())
+async def holders(connection: AsyncConnection, role: str, now: datetime) -> list[str]:
+    """Return the ids of the users who hold a role, or have an API key that the role limits."""
+    held = select(grants.c.user_id).where(grants.c.role == role)
+    limits = (
+        select(api_keys.c.user_id)
+        .join(key_grants, key_grants.c.key_id == api_keys.c.key_id)
+        .where(key_grants.c.role == role, api_keys.c.revoked_at.is_(None), api_keys.c.expires_at > now)
+    )
+    return sorted((await connection.execute(held.union(limits))).scalars())
 
 
 async def grants_of(connection: AsyncConnection, user_ids: Iterable[str]) -> Mapping[str, tuple[Grant, ...]]:

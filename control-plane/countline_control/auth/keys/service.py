@@ -1,4 +1,4 @@
-"""API keys and service accounts: the methods of `countline.v1.KeyService`."""
+"""API keys: made, listed, rotated and revoked, and exchanged for access tokens."""
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
 import hmac
@@ -17,21 +17,20 @@ from countline_common.errors import (
     UnauthenticatedError,
 )
 from countline_common.grpc.calls import Context, current_principal
-from countline_common.grpc.paging import next_token, page
 from countline_common.times import from_timestamp, to_datetime
 from countline_control.auth import domain, store
 from countline_control.auth.access.holding import Grantor, check_may_give
 from countline_control.auth.base import check_no_key
 from countline_control.auth.domain import StoredUser
 from countline_control.auth.keys import store as key_store
+from countline_control.auth.keys.accounts import ServiceAccountMethods
 from countline_control.auth.keys.domain import MOST_KEYS, StoredKey, check_name, check_overlap, expiry
 from countline_control.auth.keys.messages import key_message
-from countline_control.auth.messages import user_message
-from countline_control.auth.users import UserMethods, no_user
+from countline_control.auth.users import no_user
 
 
-class KeyMethods(UserMethods):
-    """The methods of API keys and service accounts."""
+class KeyMethods(ServiceAccountMethods):
+    """The methods of API keys."""
 
     async def ExchangeKey(self, request: keys_pb2.ExchangeKeyRequest, context: Context) -> keys_pb2.ExchangeKeyResponse:
         return keys_pb2.ExchangeKeyResponse(access_token=await self.exchange_key(request.key))
@@ -112,32 +111,6 @@ class KeyMethods(UserMethods):
             holder, owner = await self._account(connection, request.user_id, "rotate keys of")
             rotated = await self._rotated(connection, owner, request.key_id, request.overlap_s, holder.name)
         return keys_pb2.RotateUserKeyResponse(api_key=rotated)
-
-    async def CreateServiceAccount(
-        self, request: keys_pb2.CreateServiceAccountRequest, context: Context
-    ) -> keys_pb2.CreateServiceAccountResponse:
-        domain.check_username(request.username)
-        domain.check_profile(request.display_name, "")
-        user = replace(self._new_user(request.username, ""), service_account=True, display_name=request.display_name)
-        async with self._database.begin() as connection:
-            action = f"create service account {user.username}"
-            holder = await self._changer(connection, action)
-            grants = await self._granted(connection, request.roles, request.grants, service_account=True)
-            user = replace(user, grants=grants)
-            check_may_give(holder, user.held, action)
-            await self._insert(connection, user, holder.name)
-        return keys_pb2.CreateServiceAccountResponse(user=user_message(user))
-
-    async def ListServiceAccounts(
-        self, request: keys_pb2.ListServiceAccountsRequest, context: Context
-    ) -> keys_pb2.ListServiceAccountsResponse:
-        wanted = page(request.page_size, request.page_token)
-        found = await self._database.read(
-            lambda connection: store.list_users(connection, wanted.after, wanted.size + 1, service_accounts=True)
-        )
-        shown = found[: wanted.size]
-        token = next_token(domain.username_key(shown[-1].username)) if len(found) > wanted.size else ""
-        return keys_pb2.ListServiceAccountsResponse(users=map(user_message, shown), next_page_token=token)
 
     async def _owner(self, connection: AsyncConnection) -> StoredUser:
         """Lock users, and return the caller, who may make own keys.

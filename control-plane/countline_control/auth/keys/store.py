@@ -89,15 +89,3 @@ async def key_works(connection: AsyncConnection, key_id: str, now: datetime) -> 
     """Whether a key exists and is neither revoked nor expired."""
     key = await get_key(connection, key_id)
     return key is not None and key.works(now)
-
-
-async def owners_of(connection: AsyncConnection, role: str, now: datetime) -> list[str]:
-    """Return the ids of the users with a working key that a role limits."""
-    query = (
-        select(api_keys.c.user_id)
-        .join(key_grants, key_grants.c.key_id == api_keys.c.key_id)
-        .where(key_grants.c.role == role, api_keys.c.revoked_at.is_(None), api_keys.c.expires_at > now)
-        .distinct()
-        .order_by(api_keys.c.user_id)
-    )
-    return list((await connection.execute(query)).scalars())

@@ -279,7 +279,9 @@ async def test_a_user_with_a_one_time_password_is_told_what_to_do_first(auth: Au
     assert "POST /api/v1/auth/password" in error.hint
 
 
-@pytest.mark.parametrize("name", ["ADMIN", "Admin", "ａｄｍｉｎ", "аdmin", "admın", "admin\u200b", "ad\u00admin", "ADM\u0130N"])
+@pytest.mark.parametrize(
+    "name", ["ADMIN", "Admin", "ａｄｍｉｎ", "аdmin", "admın", "admin\u200b", "ad\u00admin", "ADM\u0130N"]
+)
 async def test_no_variant_of_a_name_becomes_another_user(auth: Auth, name: str) -> None:
     admin = await stub_of(auth)
     request = auth_pb2.CreateUserRequest(username=name, password=NEW, roles=["viewer"])
