@@ -93,11 +93,12 @@ def confirm(question: str, *, yes: bool, check: Callable[[], object]) -> None:
     if yes:
         return
     check()
-    try:
-        agreed = typer.confirm(shown(question), err=True)
-    except typer.Abort:
-        if sys.stdin.isatty():
-            raise
-        raise InvalidInputError(f"no terminal to ask: {question}", hint="give --yes") from None
-    if not agreed:
+    if sys.stdin.isatty():
+        typer.confirm(shown(question), abort=True, err=True)
+        return
+    note(f"{question} [y/N]:")
+    answer = sys.stdin.readline().strip().lower()
+    if not answer:
+        raise InvalidInputError(f"no terminal to ask: {question}", hint="give --yes")
+    if answer not in {"y", "yes"}:
         raise typer.Abort

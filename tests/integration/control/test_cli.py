@@ -283,13 +283,24 @@ async def test_a_program_works_with_a_key_until_it_is_revoked(shell: Shell, site
     limited = (await shell.ok("keys", "create", "wall", "--role", "viewer")).splitlines()[0]
     assert "user:read" not in (await shell.json("--api-key", limited, "whoami"))["permissions"]
     listed = await shell.json("keys", "list")
-    assert [(each["name"], "key" in each) for each in listed["api_keys"]] == [("wall", False)]
+    assert [(each["name"], each["key"]) for each in listed["api_keys"]] == [("wall", "")]
     rotated = await shell.json("keys", "rotate", account["api_key"]["key_id"], "--for", "ci", "--overlap", "1")
     await shell.ok("keys", "revoke", rotated["key"], "--for", "ci", "--yes")
     code, _, err = await shell.run("whoami", environment={**program, "COUNTLINE_API_KEY": rotated["key"]})
     assert (code, "the API key was revoked" in err) == (1, True)
     code, _, err = await shell.run("--api-key", key[:-1], "whoami", environment=program)
     assert (code, "incomplete or mistyped" in err) == (1, True)
+
+
+async def test_a_file_of_roles_is_checked_with_its_places(shell: Shell, site: str) -> None:
+    file = shell.folder / "roles.yaml"
+    text = "roles:\n  eyes:\n    permissions: [camera:read]\ngrants:\n  - {role: eyes, site: lab}\n"
+    file.write_text(text)
+    assert "is valid" in await shell.ok("roles", "validate", str(file))
+    file.write_text(text.replace("camera:read", "camera:eat").replace("lab", "moon"))
+    code, out, _ = await shell.run("roles", "validate", str(file), "--json")
+    found = json.loads(out)
+    assert (code, found["valid"], [problem["line"] for problem in found["problems"]]) == (1, False, [2, 5])
 
 
 async def test_the_file_of_the_first_password_says_when_it_was_changed(shell: Shell, control: Control) -> None:

@@ -95,7 +95,7 @@ def grant_problems(
         if role in MACHINE_ROLES and (not service_account or scope != EVERYTHING):
             problems.append(FieldProblem(path, f"{role!r} is for service accounts only, over everything"))
         if i >= everywhere:
-            problems.extend(_scope_problems(f"grants[{i - everywhere}]", scope))
+            problems.extend(scope_problems(f"grants[{i - everywhere}]", scope))
     if len({role for role, scope in wanted if scope != EVERYTHING}) > MOST_SCOPED_ROLES:
         problems.append(FieldProblem("grants", f"name more than {MOST_SCOPED_ROLES} roles"))
     named = sum(len(scope.site_id) + sum(map(len, scope.camera_ids)) for _, scope in wanted)
@@ -105,7 +105,8 @@ def grant_problems(
     return problems
 
 
-def _scope_problems(path: str, scope: Scope) -> Iterator[FieldProblem]:
+def scope_problems(path: str, scope: Scope) -> Iterator[FieldProblem]:
+    """Yield what is wrong with the form of a scope that is not everything."""
     if bool(scope.site_id) == bool(scope.camera_ids):
         yield FieldProblem(path, "needs either a site or cameras; roles over everything go into `roles`")
     if scope.site_id and not names.is_label(scope.site_id):
