@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from typing import Any, Final, Self
 
@@ -33,6 +33,8 @@ from countline_common.logs import get_logger
 REQUEST_ID_KEY: Final = "x-request-id"
 DRAIN_S: Final = 2.0
 """How long the messages of a refused stream are read at most."""
+RECHECK_S: Final = 1.0
+"""How often the access of the caller of an open stream is checked again."""
 DRAIN_GAP_S: Final = 0.1
 """The caller of a refused stream that sends nothing for so long has sent all."""
 
@@ -108,15 +110,6 @@ class _Call:
             REFUSED.labels(self._method).inc()
             raise
 
-    async def check_again(self) -> None:
-        """Check the caller of a stream at each message: a login or key that was revoked ends the stream.
-
-        Raises:
-            UnauthenticatedError: the login or the key has ended.
-        """
-        if (principal := _principal.get()) is not None:
-            await self._verifier.again(bearer_token(str(self._metadata.get("authorization", ""))), principal)
-
     async def check_reach(self, request: Any) -> None:
         """Check that the resource that a message names lies within the caller's reach; None for a stream.
 
@@ -130,6 +123,40 @@ class _Call:
             await check_reach(principal, self._method, method_policy(self._method), request, self._site_of)
         except CountlineError:
             REFUSED.labels(self._method).inc()
+            raise
+
+    @contextlib.asynccontextmanager
+    async def while_permitted(self) -> AsyncIterator[None]:
+        """End what runs inside when the access of the caller ends, such as by a logout.
+
+        Raises:
+            UnauthenticatedError: the access has ended.
+        """
+        principal = _principal.get()
+        if principal is None:  # a public method
+            yield
+            return
+        try:
+            async with asyncio.timeout(None) as limit:
+                watch = asyncio.create_task(self._watch(principal, limit), name=f"access of {self._method}")
+                watch.add_done_callback(_discard)
+                try:
+                    yield
+                finally:
+                    watch.cancel()
+        except TimeoutError:
+            if limit.expired():
+                await watch
+            raise
+
+    async def _watch(self, principal: Principal, limit: asyncio.Timeout) -> None:
+        credential = bearer_token(str(self._metadata.get("authorization", "")))
+        try:
+            while True:
+                await self._verifier.again(credential, principal)
+                await asyncio.sleep(RECHECK_S)
+        except UnauthenticatedError:
+            limit.reschedule(asyncio.get_running_loop().time())
             raise
 
     def succeeded(self) -> None:
@@ -200,13 +227,9 @@ class _Messages:
     Args:
         requests: gRPC's messages.
         limit_s: seconds in which the next message has to arrive.
-        check: checks the caller again at each message; raises an error if the caller may no longer call.
     """
 
-    def __init__(
-        self, requests: AsyncIterator[Any], limit_s: float, check: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
-        self._check = check
+    def __init__(self, requests: AsyncIterator[Any], limit_s: float) -> None:
         self._requests = requests
         self._limit_s = limit_s
         self._reading: asyncio.Future[Any] | None = None
@@ -232,8 +255,6 @@ class _Messages:
         if isinstance(request, _Malformed):
             raise InvalidInputError("the request is malformed", hint="send a message of the method's request type")
         check_texts(request)
-        if self._check is not None:
-            await self._check()
         return request
 
     async def only(self) -> Any:
@@ -315,7 +336,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _unary(self, method: str, behaviour: Any, *, streams: bool) -> Any:
         async def call(requests: Any, context: Any) -> Any:
             with _Call(method, context, self._verifier, self._translate, self._site_of) as call:
-                messages = _Messages(requests, self._message_limit_s, call.check_again if streams else None)
+                messages = _Messages(requests, self._message_limit_s)
                 try:
                     await call.authorize()
                     request = messages if streams else await messages.only()
@@ -332,14 +353,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _stream(self, method: str, behaviour: Any, *, streams: bool) -> Any:
         async def call(requests: Any, context: Any) -> AsyncIterator[Any]:
             with _Call(method, context, self._verifier, self._translate, self._site_of) as call:
-                messages = _Messages(requests, self._message_limit_s, call.check_again if streams else None)
+                messages = _Messages(requests, self._message_limit_s)
                 try:
                     await call.authorize()
                     request = messages if streams else await messages.only()
                     await call.check_reach(None if streams else request)
                     answered = behaviour(request, context)
                     if hasattr(answered, "__aiter__"):
-                        async with contextlib.aclosing(answered) as responses:
+                        async with call.while_permitted(), contextlib.aclosing(answered) as responses:
                             async for response in responses:
                                 yield response
                     else:  # health and reflection write their responses themselves

@@ -103,7 +103,8 @@ class ProfileMethods(SessionMethods):
     async def _check_current(self, user: StoredUser, password: str, context: Context) -> None:
         """Check the current password; wrong ones count as failed logins, so that a stolen token cannot guess it."""
         address = self._address_of(context)
-        await self._limiter.count(user.username, address)
+        known = await self._limiter.knows(user.username, address)
+        await self._limiter.count(user.username, address, known=known)
         if not await self._passwords.matches(user.password_hash, password):
             problem = FieldProblem("current_password", "is wrong")
             raise InvalidInputError("the password cannot be changed", fields=(problem,))

@@ -34,10 +34,12 @@ class SessionMethods(AuthBase):
 
     async def Login(self, request: auth_pb2.LoginRequest, context: Context) -> auth_pb2.LoginResponse:
         address = self._address_of(context)
-        known = await self._limiter.count(request.username, address)
-        user = await self._database.read(lambda connection: store.find_user(connection, request.username))
-        stored = user.password_hash if user else None
-        right = await self._passwords.matches(stored, request.password, known=known)
+        known = await self._limiter.knows(request.username, address)
+        # The turn comes first: a flood of logins is refused before it costs more than one look-up.
+        async with self._passwords.turn(known=known):
+            await self._limiter.count(request.username, address, known=known)
+            user = await self._database.read(lambda connection: store.find_user(connection, request.username))
+            right = await self._passwords.verify(user.password_hash if user else None, request.password)
         if not right or user is None or not user.may_log_in(self._now()):
             await self._audit_failed_login(request.username, address)
             raise UnauthenticatedError("the user name or the password is wrong", hint="try again")

@@ -15,6 +15,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import cameras_pb2, cameras_pb2_grpc
+from countline_common.access.camera_sites import CameraSites
 from countline_common.access.scopes import Reach
 from countline_common.access.vocabulary import Permission
 from countline_common.errors import ConflictError, FieldProblem, NotFoundError
@@ -60,6 +61,9 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         self._shown = ShownCameras(statuses)
         self._on_change = on_change
         self.outbox = Outbox(outbox_rows)
+        self._sites = CameraSites(
+            lambda camera_id: database.read(lambda connection: store.site_of(connection, camera_id))
+        )
 
     def as_service(self) -> Service:
         """Describe this service to a gRPC server."""
@@ -67,7 +71,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             NAME,
             lambda server: cameras_pb2_grpc.add_CameraServiceServicer_to_server(self, server),
             self._database.check,
-            lambda camera_id: self._database.read(lambda connection: store.site_of(connection, camera_id)),
+            self._sites.site_of,
         )
 
     async def CreateSite(

@@ -57,6 +57,22 @@ def test_a_clock_that_is_a_minute_slow_takes_new_tokens(slow_s: float, good: boo
             verifier.verify(sign())
 
 
+def test_a_token_that_was_good_once_expires_and_ends_like_any_other() -> None:
+    times = [NOW, NOW, NOW + 60 + CLOCK_LEEWAY_S - 1, NOW + 60 + CLOCK_LEEWAY_S, NOW]
+    verifier = TokenVerifier(PUBLIC, lambda: times[0])
+    token = sign()
+    assert verifier.verify(token) is verifier.verify(token)
+    del times[:2]
+    verifier.verify(token)
+    del times[0]
+    with pytest.raises(UnauthenticatedError, match="has expired"):
+        verifier.verify(token)
+    del times[0]
+    verifier.revocations.end("u1", 7, ())
+    with pytest.raises(UnauthenticatedError, match="has ended"):
+        verifier.verify(token)
+
+
 def _claims(**changes: object) -> dict:
     claims = {
         "iss": "countline",
