@@ -22,6 +22,7 @@ _PLAIN_USER_LENGTH: Final = 64
 _WORDS: Final = re.compile(r"(\s+)")
 _SIGNS_OF_ADDRESS: Final = ("=", "@", "%")
 """One of them is in every address with a secret."""
+_API_KEY: Final = re.compile(r"(cl_[0-9A-Za-z]{12}_)[0-9A-Za-z]+")
 _ESCAPED_SCHEME: Final = ("%3a%2f%2f", "%253a%252f%252f")
 _BEHIND_ADDRESS: Final = ":;,.)]}>\"'"
 """Signs of the sentence around an address that is masked already."""
@@ -29,11 +30,13 @@ _BEFORE_SCHEME: Final = frozenset(",;='\"(<[{|")
 
 
 def redact(text: str) -> str:
-    """A text with the secrets of every address in it replaced by `***`.
+    """A text with the secrets of every address and API key in it replaced by `***`.
 
     >>> redact("cannot open rtsp://joe:p@ss@10.0.0.7/live?token=abc")
     'cannot open rtsp://joe:***@10.0.0.7/live?token=***'
     """
+    if "cl_" in text:
+        text = _API_KEY.sub(rf"\1{MASK}", text)
     if not any(sign in text for sign in _SIGNS_OF_ADDRESS):
         return text
     return "".join(_redact_word(word) for word in _WORDS.split(text))

@@ -30,5 +30,6 @@ COMMANDS: list[LazyCommand] = [
     _command("admin", "administration.admin:app", "Maintain the running system."),
     _command("certs", "certs:app", "Make and inspect the certificates that the parts use for TLS."),
     _command("secrets", "secrets:app", "Rotate the keys that encrypt stored secrets."),
-    _command("tokens", "identity.tokens:app", "Make tokens for workers and services on other machines."),
+    _command("keys", "identity.keys:app", "Manage API keys, with which programs call Countline."),
+    _command("service-accounts", "identity.keys:accounts", "Manage service accounts: users of programs, with keys."),
 ]

@@ -18,7 +18,7 @@ class ControlSettings(TlsSettings):
     """Settings of all services; each service reads only its part."""
 
     auth_address: str = "127.0.0.1:3001"
-    """Address on which auth listens; other services do not use it."""
+    """Address on which auth listens, or at which other services exchange API keys."""
     cameras_address: str = "127.0.0.1:8000"
     """Address on which cameras listens, or at which other services call it."""
     workers_address: str = "127.0.0.1:8003"

@@ -129,7 +129,7 @@ class LocalUpstream:
         self._trail = trail
 
     async def call(self, method: Method, request: Message, context: CallContext) -> Message:
-        principal = self._verifier.verify(bearer_token(context.authorization))
+        principal = await self._verifier.identify(bearer_token(context.authorization))
         if not method.policy.audited:
             return await self._answer(method, request, principal, context)
         name = method.path.strip("/")
@@ -240,7 +240,7 @@ def _handler(method: Method, route: Route, upstream: Upstream, verifier: TokenVe
             await rates.count_login(request)
         else:
             token = bearer_token(context.authorization)
-            await rates.count_caller(request, verifier.verify(token), token)
+            await rates.count_caller(request, await verifier.identify(token), token)
         values = [request.match_info[name] for name in route.parameters]
         body = await _json_body(request, most_bytes)
         message = build_request(method.descriptor.input_type, route, values, request.query.items(), body)

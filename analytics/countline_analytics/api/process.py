@@ -46,6 +46,7 @@ from countline_common.data.administration_feed import AdministrationFeed
 from countline_common.data.outbox import Outbox, OutboxRelay, OutboxTrail
 from countline_common.data.revocation_feed import RevocationFeed
 from countline_common.grpc.channels import open_channel
+from countline_common.grpc.key_exchange import KeyExchange, remote_exchange
 from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.health import Check, HealthServer
 from countline_common.logs import configure, get_logger
@@ -169,6 +170,7 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
                 settings.models_address,
             }
         }
+        parts.verifier.keys = KeyExchange(remote_exchange(channels[settings.auth_address]), parts.verifier)
         directory = CameraDirectory(
             parts.engine, cameras_pb2_grpc.CameraServiceStub(channels[settings.cameras_address])
         )
@@ -225,6 +227,7 @@ def _upstreams(
         "countline.v1.AuthService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.AdministrationService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.AuditService": RemoteUpstream(channels[settings.auth_address]),
+        "countline.v1.KeyService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.CameraService": WatchedUpstream(
             RemoteUpstream(channels[settings.cameras_address]), directory.forget
         ),

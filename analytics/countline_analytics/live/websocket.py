@@ -1,8 +1,8 @@
 """`/ws`: live counts, boxes and pictures for logged-in clients.
 
-The first message of a client is its access token. Then the client subscribes to channels: `counts`, `status`,
-`live:<camera>`, `preview:<camera>`. Before the token expires the client sends a new one; otherwise the server closes
-the socket with code 4401.
+The first message of a client is its access token or API key. Then the client subscribes to channels: `counts`,
+`status`, `live:<camera>`, `preview:<camera>`. Before an access token expires the client sends a new one; otherwise the
+server closes the socket with code 4401. It does the same when a token or key is revoked.
 """
 
 import asyncio
@@ -186,12 +186,14 @@ class _Connection:
         """Raise if no token arrives in time, and when the token expires."""
         await happens(self._authenticated, AUTH_WITHIN_S)
         while self._principal is not None:
+            if await self._hub.verifier.again(self._token, self._principal) is not self._principal:
+                async with self._changing:
+                    await self._authenticate(self._token)
             left_s = self._principal.expires_at - time.time()
             if left_s <= 0:
                 raise UnauthenticatedError(
                     "the access token has expired", hint="send a new token before the old one expires"
                 )
-            self._hub.verifier.check(self._principal)
             await asyncio.sleep(min(left_s, CHECK_PERIOD_S))
         raise UnauthenticatedError("no access token was sent in time", hint=AUTH_HINT)
 
@@ -228,7 +230,8 @@ class _Connection:
 
     async def _authenticate(self, token: str) -> None:
         """Take a token, the first one or a newer one. Subscriptions that it does not permit end."""
-        before, self._principal, self._token = self._principal, self._hub.verifier.verify(token), token
+        principal = await self._hub.verifier.identify(token)
+        before, self._principal, self._token = self._principal, principal, token
         self._authenticated.set()
         if before is not None and before.held == self._principal.held:
             for window in self._windows.values():

@@ -46,6 +46,13 @@ class Reach:
         named = (("site", self.sites), ("camera", self.cameras))
         return "; ".join(f"{what} {', '.join(sorted(ids))}" for what, ids in named if ids) or "nothing"
 
+    def scopes(self) -> list[Scope]:
+        """Return the scopes of which this reach is the union."""
+        if self.everything:
+            return [EVERYTHING]
+        cameras = [Scope(camera_ids=self.cameras)] if self.cameras else []
+        return [*(Scope(site_id) for site_id in sorted(self.sites)), *cameras]
+
     def covers_site(self, site_id: str) -> bool:
         """Whether the whole site lies within reach."""
         return self.everything or site_id in self.sites

@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from countline_common.access.api_keys import VARIABLE as API_KEY_VARIABLE
 from countline_common.cli.standard_output import discard_output, prepare_streams
 from countline_common.cli.usage import CommandUsageError, usage_errors
 from countline_common.errors import CountlineError
@@ -194,11 +195,15 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(
+    version: bool = typer.Option(  # noqa: ARG001  (its callback acts)
         False, "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
     ),
+    api_key: str = typer.Option(
+        "", "--api-key", envvar=API_KEY_VARIABLE, help="API key in place of a login.", show_envvar=True
+    ),
 ) -> None:
-    pass
+    if api_key:
+        os.environ[API_KEY_VARIABLE] = api_key
 
 
 def report(error: CountlineError) -> None:

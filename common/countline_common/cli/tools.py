@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Styled, Terminal, shown
+from countline_common.errors import InvalidInputError
 from countline_common.grpc.client import Client, connect
 from countline_common.grpc.discovery import discover
 from countline_common.http.rest_json import to_json
@@ -85,7 +86,19 @@ def confirm(question: str, *, yes: bool, check: Callable[[], object]) -> None:
         question: to the user.
         yes: the user wants no question.
         check: called before the question; raises an error if there is nothing to act on.
+
+    Raises:
+        InvalidInputError: there is no terminal, and standard input holds no answer.
     """
-    if not yes:
-        check()
+    if yes:
+        return
+    check()
+    if sys.stdin.isatty():
         typer.confirm(shown(question), abort=True, err=True)
+        return
+    note(f"{question} [y/N]:")
+    answer = sys.stdin.readline().strip().lower()
+    if not answer:
+        raise InvalidInputError(f"no terminal to ask: {question}", hint="give --yes")
+    if answer not in {"y", "yes"}:
+        raise typer.Abort

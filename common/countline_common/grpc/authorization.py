@@ -5,7 +5,8 @@ message is read, and `check_reach` once the message names a resource.
 """
 
 import operator
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from countline_common.access.scopes import Reach
@@ -14,6 +15,11 @@ from countline_common.grpc.permissions import MethodPolicy, ResourceRule
 from countline_common.grpc.tokens import Principal, TokenVerifier
 
 _SCHEME: Final = "Bearer"
+FIRST: Final[Mapping[str, str]] = defaultdict(
+    lambda: "update this client",
+    {"choose a password": "countline password; over HTTP, POST /api/v1/auth/password with new_password"},
+)
+"""How to do what a user has to do before anything else (`Principal.pending`)."""
 
 Metadata = tuple[tuple[str, str], ...]
 """Names and values of a gRPC call."""
@@ -21,11 +27,11 @@ SiteOf = Callable[[str], Awaitable[str]]
 """Returns the site of a camera; empty if there is no such camera."""
 
 
-def authorize(verifier: TokenVerifier, authorization: str, method: str, policy: MethodPolicy) -> Principal:
-    """Check token and permission, and return the caller of a method that is not public.
+async def authorize(verifier: TokenVerifier, authorization: str, method: str, policy: MethodPolicy) -> Principal:
+    """Check token or API key and the permission, and return the caller of a method that is not public.
 
     Args:
-        verifier: checks the token.
+        verifier: checks the token or key.
         authorization: the `authorization` header or metadata, empty if there was none.
         method: its name, for messages.
         policy: what the method requires.
@@ -34,7 +40,7 @@ def authorize(verifier: TokenVerifier, authorization: str, method: str, policy: 
         UnauthenticatedError: no token was sent, or it is not valid.
         PermissionDeniedError: the caller lacks the permission, or the method names none.
     """
-    principal = verifier.verify(bearer_token(authorization))
+    principal = await verifier.identify(bearer_token(authorization))
     check_permission(principal, method, policy)
     return principal
 
@@ -67,11 +73,15 @@ async def check_reach(principal: Principal, method: str, policy: MethodPolicy, r
     if reach.everything or (rule is not None and rule.own and reach):
         return
     if rule is None or request is None or not reach or not await _is_reached(reach, rule, request, site_of):
-        held = f"the permission {policy.permission!r} is held over {reach} only"
-        raise PermissionDeniedError(
-            f"{principal.name} may not call {method} here: {held}",
-            hint="ask an administrator for a wider grant",
-        )
+        raise outside(principal, method, policy.permission)
+
+
+def outside(principal: Principal, method: str, permission: str) -> PermissionDeniedError:
+    """Return the error for a resource outside a caller's reach, which may not exist either."""
+    held = f"the permission {permission!r} is held over {principal.reach(permission)} only"
+    return PermissionDeniedError(
+        f"{principal.name} may not call {method} here: {held}", hint="ask an administrator for a wider grant"
+    )
 
 
 async def _is_reached(reach: Reach, rule: ResourceRule, request: Any, site_of: SiteOf) -> bool:
@@ -102,6 +112,10 @@ def require(principal: Principal, permission: str, action: str) -> None:
     Raises:
         PermissionDeniedError: the caller lacks the permission.
     """
+    if not principal.may(permission) and principal.pending:
+        raise PermissionDeniedError(
+            f"{principal.name} may not {action} before this: {principal.pending}", hint=FIRST[principal.pending]
+        )
     if not principal.may(permission):
         raise PermissionDeniedError(
             f"{principal.name} may not {action}: the permission {permission!r} is missing",

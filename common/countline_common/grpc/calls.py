@@ -127,7 +127,7 @@ class _Call:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         OPEN_CALLS.labels(self._method).dec()
 
-    def authorize(self) -> None:
+    async def authorize(self) -> None:
         """Find the caller and check its permission; a public method needs neither.
 
         Raises:
@@ -139,7 +139,7 @@ class _Call:
             return
         try:
             authorization = str(self._metadata.get("authorization", ""))
-            principal = self._verifier.verify(bearer_token(authorization))
+            principal = await self._verifier.identify(bearer_token(authorization))
             _principal.set(principal)
             if self._audited is not None:
                 self._audited.subject, self._audited.name = principal.subject, principal.name
@@ -180,22 +180,25 @@ class _Call:
         try:
             async with asyncio.timeout(None) as limit:
                 watch = asyncio.create_task(self._watch(principal, limit), name=f"access of {self._method}")
+                watch.add_done_callback(_discard)
                 try:
                     yield
                 finally:
                     watch.cancel()
         except TimeoutError:
             if limit.expired():
-                self._verifier.check(principal)
+                await watch
             raise
 
     async def _watch(self, principal: Principal, limit: asyncio.Timeout) -> None:
+        credential = bearer_token(str(self._metadata.get("authorization", "")))
         try:
             while True:
-                self._verifier.check(principal)
+                await self._verifier.again(credential, principal)
                 await asyncio.sleep(RECHECK_S)
         except UnauthenticatedError:
             limit.reschedule(asyncio.get_running_loop().time())
+            raise
 
     async def succeeded(self) -> None:
         """Log and measure a call that succeeded."""
@@ -367,10 +370,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def _unary(self, method: str, behaviour: Any, *, streams: bool) -> Any:
         async def call(requests: Any, context: Any) -> Any:
-            messages = _Messages(requests, self._rules.message_limit_s)
             with _Call(method, context, self._rules) as call:
+                messages = _Messages(requests, self._rules.message_limit_s)
                 try:
-                    call.authorize()
+                    await call.authorize()
                     request = messages if streams else await messages.only()
                     await call.check_reach(None if streams else request)
                     async with asyncio.timeout(self._rules.call_limit_s):
@@ -384,10 +387,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def _stream(self, method: str, behaviour: Any, *, streams: bool) -> Any:
         async def call(requests: Any, context: Any) -> AsyncIterator[Any]:
-            messages = _Messages(requests, self._rules.message_limit_s)
             with _Call(method, context, self._rules) as call:
+                messages = _Messages(requests, self._rules.message_limit_s)
                 try:
-                    call.authorize()
+                    await call.authorize()
                     request = messages if streams else await messages.only()
                     await call.check_reach(None if streams else request)
                     answered = behaviour(request, context)

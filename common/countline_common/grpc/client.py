@@ -16,6 +16,7 @@ from countline.v1 import (
     audit_pb2_grpc,
     auth_pb2_grpc,
     cameras_pb2_grpc,
+    keys_pb2_grpc,
     models_pb2_grpc,
     secrets_pb2_grpc,
     workers_pb2_grpc,
@@ -30,7 +31,7 @@ from countline_common.tls.diagnosis import diagnose
 
 
 class _Authorizes(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
-    """Adds the access token and a deadline to each call."""
+    """Adds the access token or API key, and a deadline, to each call."""
 
     def __init__(self, session: LoginSession) -> None:
         self._session = session
@@ -38,7 +39,7 @@ class _Authorizes(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-ar
     async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         token = await self._session.access_token()
         call = await continuation(_with_token(client_call_details, token), request)
-        if await call.code() is not grpc.StatusCode.UNAUTHENTICATED:
+        if self._session.has_key or await call.code() is not grpc.StatusCode.UNAUTHENTICATED:
             return call
         # What the login permits has changed: a new token says how.
         await self._session.renew(token)
@@ -81,6 +82,7 @@ class Client:
         auth = channels.open(target.endpoints.auth)
         self.auth: auth_pb2_grpc.AuthServiceAsyncStub = auth_pb2_grpc.AuthServiceStub(auth)
         self.audit: audit_pb2_grpc.AuditServiceAsyncStub = audit_pb2_grpc.AuditServiceStub(auth)
+        self.keys: keys_pb2_grpc.KeyServiceAsyncStub = keys_pb2_grpc.KeyServiceStub(auth)
         cameras = channels.open(target.endpoints.cameras)
         self.cameras: cameras_pb2_grpc.CameraServiceAsyncStub = cameras_pb2_grpc.CameraServiceStub(cameras)
         self.administration: administration_pb2_grpc.AdministrationServiceAsyncStub = (

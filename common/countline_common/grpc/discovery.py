@@ -1,10 +1,11 @@
 """Finds the server that a command talks to, where the user names none."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from countline_common.access.api_keys import VARIABLE as API_KEY_VARIABLE
 from countline_common.grpc.endpoints import Endpoints
 from countline_common.grpc.logins import LoginFile, Profiles
 from countline_common.settings import DATA_VARIABLE, DataFolder
@@ -27,6 +28,8 @@ class ServerProfile:
     """The admin's password; only for a data folder of this machine."""
     tls: TlsFiles | None = None
     """Certificate files of the client; None for a server without TLS."""
+    api_key: str = field(default="", repr=False)
+    """Used in place of a login, if there is one."""
 
 
 def discover(server: str | None = None, data: Path | None = None, profiles: Profiles | None = None) -> ServerProfile:
@@ -44,7 +47,9 @@ def discover(server: str | None = None, data: Path | None = None, profiles: Prof
     if not named and data is None and not os.environ.get(DATA_VARIABLE):
         named = profiles.current
     if named and data is None:
-        return ServerProfile(Endpoints.parse(named), profiles.login_file(named), named, tls=TlsSettings().tls)
+        return ServerProfile(
+            Endpoints.parse(named), profiles.login_file(named), named, tls=TlsSettings().tls, api_key=_api_key()
+        )
     folder = DataFolder.resolve(data)
     endpoints = Endpoints.from_file(folder.run / "endpoints.json")
     return ServerProfile(
@@ -52,4 +57,9 @@ def discover(server: str | None = None, data: Path | None = None, profiles: Prof
         LoginFile(folder.run / "cli-login.json"),
         password_file=folder.credential("admin-password"),
         tls=Authority(folder.certificates).files(CLI) if endpoints.tls else TlsSettings().tls,
+        api_key=_api_key(),
     )
+
+
+def _api_key() -> str:
+    return os.environ.get(API_KEY_VARIABLE, "").strip()

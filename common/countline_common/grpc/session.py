@@ -12,6 +12,7 @@ from countline_common.files.text_files import read_text
 from countline_common.grpc.discovery import ServerProfile
 from countline_common.grpc.errors import translated
 from countline_common.grpc.logins import Login
+from countline_common.secrets.secret_files import CHANGED
 from countline_common.times import from_timestamp
 
 ADMIN: Final = "admin"
@@ -32,12 +33,19 @@ class LoginSession:
         self._login: Login | None = None
         self._renewing = asyncio.Lock()
 
+    @property
+    def has_key(self) -> bool:
+        """Whether an API key stands in for a login."""
+        return bool(self._target.api_key)
+
     async def access_token(self) -> str:
-        """An access token that is valid for a minute at least.
+        """An access token that is valid for a minute at least, or the API key.
 
         Raises:
             UnauthenticatedError: there is no login, or it has expired.
         """
+        if self.has_key:
+            return self._target.api_key
         async with self._renewing:
             if self._login is None or not self._login.is_fresh(time.time()):
                 self._login = await self._stored_or_renewed()
@@ -74,6 +82,8 @@ class LoginSession:
         Raises:
             UnauthenticatedError: the session has ended.
         """
+        if self.has_key:
+            return
         async with self._renewing, self._target.login_file.locked():
             stored = self._stored()
             if stored is None or not refused or stored.access_token == refused:
@@ -92,9 +102,10 @@ class LoginSession:
 
     def _stored(self) -> Login | None:
         stored = self._target.login_file.load()
-        if stored is not None and self._target.password_file is not None and stored.made_with != self._password_hash():
-            return None
-        return stored
+        if stored is None or self._target.password_file is None:
+            return stored
+        password = self._password()
+        return stored if password == CHANGED or stored.made_with == _hash(password) else None
 
     async def _renewed(self, stored: Login | None) -> Login:
         if stored is not None and stored.refresh_expires_at > time.time():
@@ -109,8 +120,14 @@ class LoginSession:
         if self._target.password_file is None:
             problem = "your login has expired" if stored else "you are not logged in"
             raise UnauthenticatedError(problem, hint=f"countline login --server {self._target.server}")
-        response_to_password = await self._call_login(ADMIN, self._password())
-        return replace(_login(response_to_password.tokens, ADMIN), made_with=self._password_hash())
+        password = self._password()
+        if password == CHANGED:
+            raise self._changed()
+        try:
+            response_to_password = await self._call_login(ADMIN, password)
+        except UnauthenticatedError as error:
+            raise self._changed() from error
+        return replace(_login(response_to_password.tokens, ADMIN), made_with=_hash(password))
 
     async def _call_login(self, username: str, password: str) -> auth_pb2.LoginResponse:
         request = auth_pb2.LoginRequest(username=username, password=password)
@@ -127,8 +144,15 @@ class LoginSession:
                 hint="run this as the user that started Countline, or log in: countline login",
             ) from error
 
-    def _password_hash(self) -> str:
-        return hashlib.sha256(b"countline" + self._password().encode()).hexdigest()[:32]
+    def _changed(self) -> UnauthenticatedError:
+        return UnauthenticatedError(
+            f"the password of {ADMIN} was changed, so {self._target.password_file} cannot be used to log in",
+            hint=f"countline login --username {ADMIN}",
+        )
+
+
+def _hash(password: str) -> str:
+    return hashlib.sha256(b"countline" + password.encode()).hexdigest()[:32]
 
 
 def _login(tokens: auth_pb2.Tokens, username: str) -> Login:

@@ -2,7 +2,8 @@
 
 A token names its subject (`sub`, `name`), roles, permissions with their scopes, and expiry. A check needs no lookup:
 access that ended earlier is kept in memory (`Revocations`). A caller sends the same token many times, so its signature
-is checked once; its expiry and its end are checked each time. Times are Unix seconds.
+is checked once; its expiry and its end are checked each time. API keys are no tokens: `key_exchange` exchanges them.
+Times are Unix seconds.
 """
 
 import hashlib
@@ -11,14 +12,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from joserfc import jwt
-from joserfc.errors import ExpiredTokenError, JoseError
+from joserfc.errors import ExpiredTokenError, InvalidClaimError, JoseError
 from joserfc.jwk import OKPKey
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.util import urlsafe_b64decode
 
+from countline_common.access.api_keys import is_key
 from countline_common.access.revocations import Revocations
 from countline_common.access.scopes import Held, Reach, Scope, reach
 from countline_common.access.vocabulary import current_names
@@ -29,7 +31,9 @@ ALGORITHM: Final = "Ed25519"
 ISSUER: Final = "countline"
 AUDIENCE: Final = "countline"
 CLOCK_LEEWAY_S: Final = 5
-"""Permitted difference between the clocks of two machines."""
+"""An access token still works for so long after its end."""
+CLOCK_SKEW_S: Final = 60
+"""Permitted difference between the clocks of two machines: a token may come from so far in the future."""
 MOST_KEPT_TOKENS: Final = 2048
 """Tokens whose signature need not be checked again. One takes a few kilobytes."""
 
@@ -55,6 +59,10 @@ class Principal:
     """What the principal may do over a site or a group of cameras."""
     access_revision: int = 0
     """Which state of the user's access the token shows; 0 for workers and services."""
+    key_id: str = ""
+    """The API key that was exchanged for the token; empty after a login. Then `session_id` is this id too."""
+    pending: str = ""
+    """What the user has to do before anything else, such as `choose a password`."""
 
     @property
     def held(self) -> tuple[Held, ...]:
@@ -68,6 +76,12 @@ class Principal:
     def may(self, permission: str) -> bool:
         """Whether this principal holds a permission over anything."""
         return any(permission in each.permissions for each in self.held)
+
+
+class KeyCallers(Protocol):
+    """Finds the caller of an API key."""
+
+    async def principal(self, key: str) -> Principal: ...
 
 
 def generate_key_pair() -> tuple[bytes, bytes]:
@@ -102,6 +116,8 @@ class TokenSigner:
         session_id: str = "",
         scoped: tuple[Held, ...] = (),
         access_revision: int = 0,
+        key_id: str = "",
+        pending: str = "",
     ) -> str:
         """A token for a principal, valid for `lifetime_s` seconds from now."""
         now = self._clock()
@@ -117,6 +133,10 @@ class TokenSigner:
         }
         if session_id:
             claims |= {"sid": session_id, "rev": access_revision}
+        if key_id:
+            claims["key"] = key_id
+        if pending:
+            claims["pending"] = pending
         if scoped:
             claims["scoped"] = _claims(scoped)
         return jwt.encode(self._header, claims, self._key, algorithms=[ALGORITHM])
@@ -130,6 +150,8 @@ class TokenVerifier:
         """What has ended lately; a `RevocationFeed` fills it."""
         self.gate: Callable[[str], None] = lambda _: None
         """Raises if a method, named as gRPC names it, may not be called now by anybody: during maintenance."""
+        self.keys: KeyCallers | None = None
+        """Finds the callers of API keys; None for a process that takes access tokens only."""
         self._key = _load(public_pem, "public key")
         self._clock = clock
         self._opened = lru_cache(MOST_KEPT_TOKENS)(self._open)  # an error is not kept
@@ -138,6 +160,37 @@ class TokenVerifier:
     def from_file(cls, path: Path) -> "TokenVerifier":
         """Read the public key from a PEM file."""
         return cls(_read(path))
+
+    async def identify(self, credential: str) -> Principal:
+        """The principal of an access token or an API key.
+
+        Raises:
+            UnauthenticatedError: the token or the key is not good.
+            UnavailableError: auth does not answer a question about a key.
+        """
+        if not is_key(credential):
+            return self.verify(credential)
+        if self.keys is None:
+            raise UnauthenticatedError("API keys cannot be used here", hint="send an access token")
+        return await self.keys.principal(credential)
+
+    async def again(self, credential: str, principal: Principal) -> Principal:
+        """Return the caller of a long call as it is now; a key may permit something else than when the call began.
+
+        While auth is away, the caller stays as it was.
+
+        Raises:
+            UnauthenticatedError: the login or the key has ended.
+        """
+        if not principal.key_id:
+            self.check(principal)
+            return principal
+        try:
+            return await self.identify(credential)
+        except UnauthenticatedError:
+            raise
+        except Exception:  # noqa: BLE001  (auth or its database is away: nothing says that the key has ended)
+            return principal
 
     def verify(self, token: str) -> Principal:
         """The principal of a token.
@@ -168,7 +221,7 @@ class TokenVerifier:
         """Check the signature and the claims of a token; raises one of `_UNUSABLE`."""
         parse_json(urlsafe_b64decode(token.partition(".")[0].encode()).decode())
         claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
-        registry = JWTClaimsRegistry(
+        registry = _Claims(
             now=int(self._clock()),
             leeway=CLOCK_LEEWAY_S,
             iss={"essential": True, "value": ISSUER},
@@ -184,6 +237,14 @@ def _refused(reason: str) -> UnauthenticatedError:
     return UnauthenticatedError(f"the access token {reason}", hint="log in again")
 
 
+class _Claims(JWTClaimsRegistry):
+    """Checks claims. The time of issue has a tolerance of its own: a clock that is slow must not refuse new tokens."""
+
+    def validate_iat(self, value: object) -> None:
+        if not isinstance(value, int | float) or value > self.now + CLOCK_SKEW_S:
+            raise InvalidClaimError("iat", "The token was issued in the future")
+
+
 def _principal(claims: dict[str, Any]) -> Principal:
     return Principal(
         subject=str(claims["sub"]),
@@ -194,6 +255,8 @@ def _principal(claims: dict[str, Any]) -> Principal:
         session_id=str(claims.get("sid", "")),
         scoped=tuple(held for each in claims.get("scoped", ()) for held in _held(each)),
         access_revision=int(claims.get("rev", 0)),
+        key_id=str(claims.get("key", "")),
+        pending=str(claims.get("pending", "")),
     )
 
 

@@ -1,5 +1,6 @@
 """Files of passwords and keys: mode 0600, written whole or not at all."""
 
+import contextlib
 import os
 import secrets
 from collections.abc import Callable
@@ -14,6 +15,17 @@ FILE_MODE: Final = 0o600
 def new_password() -> str:
     """A random password of 24 characters that need no quoting in an address, a shell or SQL."""
     return secrets.token_urlsafe(PASSWORD_BYTES)
+
+
+CHANGED: Final = "# The password was changed, so this file no longer holds it. Log in: countline login"
+"""Content of a password file whose password is no longer valid. The file stays, or a start would make a wrong one."""
+
+
+def mark_changed(path: Path) -> None:
+    """Replace the password in a file by a remark that it was changed, if the file can be written."""
+    with contextlib.suppress(OSError):
+        if path.is_file():
+            write_secret(path, CHANGED)
 
 
 def ensure_secret(path: Path, make: Callable[[], str] = new_password) -> str:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from countline.v1 import auth_pb2
+from countline_common.errors import ConflictError
 from countline_common.grpc.calls import Context, current_principal
 from countline_common.times import to_timestamp
 from countline_control.auth import domain, store
@@ -32,11 +33,18 @@ class AccountMethods(UserMethods):
         until = self._now() + timedelta(seconds=domain.ONE_TIME_S)
         async with self._database.begin() as connection:
             holder, before = await self._changed(connection, request.user_id, "reset the password of")
+            if before.service_account:
+                raise ConflictError(
+                    f"{before.username!r} is a service account and has no password",
+                    hint="make a key: countline keys create NAME --for USER",
+                )
+            await self._check_remains(connection, before, "given a one-time password")
             user = replace(_revised(before), password_hash=hashed, must_change_password=True, password_expires_at=until)
             await store.update_user(connection, user)
             await store.end_sessions(connection, user.user_id, self._now())
             await self._end_access(connection, user.user_id, access_revision=user.access_revision)
             await self._record_user(connection, "password_reset", user, holder.name, before=before)
+        self.password_changed(user.username)
         return auth_pb2.ResetPasswordResponse(password=password, expires_at=to_timestamp(until.timestamp()))
 
     async def DisableUser(self, request: auth_pb2.DisableUserRequest, context: Context) -> auth_pb2.DisableUserResponse:

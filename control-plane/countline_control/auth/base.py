@@ -1,6 +1,7 @@
 """What the parts of the auth service share: the database, tokens, and the record of changes."""
 
 import hashlib
+import math
 import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -21,6 +22,7 @@ from countline_common.times import to_datetime, to_timestamp
 from countline_control.auth import store
 from countline_control.auth.access.holding import Grantor, check_may_give
 from countline_control.auth.domain import IssuedTokens, StoredUser
+from countline_control.auth.keys.store import get_key
 from countline_control.auth.messages import user_message
 from countline_control.auth.passwords import Passwords
 from countline_control.auth.tables import outbox as outbox_rows
@@ -59,6 +61,8 @@ class AuthBase:
         self.trail = OutboxTrail(database.begin, self.outbox)
         self.current = CurrentSettings()
         """Settings that may change while the process runs."""
+        self.password_changed: Callable[[str], object] = lambda _: None
+        """Called with the name of a user whose password was replaced."""
 
     def _now(self) -> datetime:
         return to_datetime(self._clock())
@@ -79,9 +83,8 @@ class AuthBase:
         user = await store.get_user(connection, principal.subject)
         if (user is None and principal.session_id) or (user is not None and user.disabled_at is not None):
             raise UnauthenticatedError(f"user {principal.name!r} may no longer log in", hint="log in as another user")
-        if principal.session_id and not await store.is_open(connection, principal.session_id):
-            raise UnauthenticatedError("this session has ended", hint="log in again: countline login")
-        holder = Grantor(principal.subject, principal.name, user.usable if user is not None else principal.held)
+        held = await self._held(connection, user) if user is not None else principal.held
+        holder = Grantor(principal.subject, principal.name, held)
         check_may_give(holder, (Held(frozenset({permission})),), action)
         return holder
 
@@ -97,28 +100,50 @@ class AuthBase:
         user = await store.get_user(connection, principal.subject)
         if user is None or user.disabled_at is not None:
             raise UnauthenticatedError(f"user {principal.name!r} no longer exists", hint="log in as another user")
-        if principal.session_id and not await store.is_open(connection, principal.session_id):
-            raise UnauthenticatedError("this session has ended", hint="log in again: countline login")
-        if not any(permission in held.permissions for held in user.usable):
+        if not any(permission in held.permissions for held in await self._held(connection, user)):
             raise PermissionDeniedError(f"{user.username} does not hold {permission!r}")
         return user
+
+    async def _held(self, connection: AsyncConnection, user: StoredUser) -> tuple[Held, ...]:
+        """Return what a user holds in the current call: an API key may hold less than its owner.
+
+        Raises:
+            UnauthenticatedError: the session or the key of the call has ended.
+        """
+        principal = current_principal()
+        if principal.key_id:
+            key = await get_key(connection, principal.key_id)
+            if key is None or not key.works(self._now()):
+                raise UnauthenticatedError("this API key has ended", hint="make a new key: countline keys create")
+            return key.held(user)
+        if principal.session_id and not await store.is_open(connection, principal.session_id):
+            raise UnauthenticatedError("this session has ended", hint="log in again: countline login")
+        return user.usable
 
     async def _issue(self, connection: AsyncConnection, session_id: str, user: StoredUser) -> IssuedTokens:
         refresh = secrets.token_urlsafe(32)
         now = self._clock()
         until = now + self.current.number("session.days") * DAY_S
         await store.insert_token(connection, hash_of(refresh), session_id, to_datetime(now), to_datetime(until))
-        access = self._signer.sign(
+        access = self._signed(user, user.usable, session_id)
+        return IssuedTokens(access, refresh, now + ACCESS_LIFETIME_S, until)
+
+    def _signed(
+        self, user: StoredUser, held: Collection[Held], session_id: str = "", key_id: str = "", until: float = math.inf
+    ) -> str:
+        """Return an access token of a session or of an API key, which ends at `until` at the latest."""
+        return self._signer.sign(
             user.user_id,
             user.username,
             roles=user.roles,
-            permissions=frozenset[str]().union(*(each.permissions for each in user.usable if each.scope == EVERYTHING)),
-            scoped=tuple(each for each in user.usable if each.scope != EVERYTHING),
-            lifetime_s=ACCESS_LIFETIME_S,
-            session_id=session_id,
+            permissions=frozenset[str]().union(*(each.permissions for each in held if each.scope == EVERYTHING)),
+            scoped=tuple(each for each in held if each.scope != EVERYTHING),
+            lifetime_s=min(ACCESS_LIFETIME_S, until - self._clock()),
+            session_id=session_id or key_id,
             access_revision=user.access_revision,
+            key_id=key_id,
+            pending=user.pending,
         )
-        return IssuedTokens(access, refresh, now + ACCESS_LIFETIME_S, until)
 
     async def _end_access(
         self, connection: AsyncConnection, user_id: str, *, access_revision: int = 0, session_ids: Sequence[str] = ()
@@ -166,3 +191,16 @@ def place_of(user: StoredUser) -> str:
 def hash_of(token: str) -> bytes:
     """Return the hash under which a refresh token is stored."""
     return hashlib.sha256(token.encode()).digest()
+
+
+def check_no_key(action: str) -> None:
+    """Check that the caller has logged in: who steals an API key must not be able to keep the account.
+
+    Args:
+        action: as it follows "cannot".
+
+    Raises:
+        PermissionDeniedError: the caller uses an API key.
+    """
+    if current_principal().key_id:
+        raise PermissionDeniedError(f"an API key cannot {action}", hint="log in: countline login")

@@ -5,7 +5,7 @@ Times are Unix seconds where they are floats.
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -73,6 +73,8 @@ class StoredUser:
     password_expires_at: datetime | None = None
     """When a one-time password ends, `LONG_AGO` once it was used; None for a password of the user's own."""
     last_login_at: datetime | None = None
+    service_account: bool = False
+    """A user without a password, who works with API keys."""
     revision: int = 1
     access_revision: int = 1
 
@@ -84,7 +86,12 @@ class StoredUser:
     @property
     def held(self) -> tuple[Held, ...]:
         """What the roles of the user permit, and where."""
-        return tuple(Held(grant.permissions, grant.scope) for grant in self.grants)
+        return held_of(self.grants)
+
+    @property
+    def pending(self) -> str:
+        """What the user has to do before anything else; empty if there is nothing."""
+        return "choose a password" if self.must_change_password else ""
 
     @property
     def usable(self) -> tuple[Held, ...]:
@@ -95,6 +102,11 @@ class StoredUser:
         """Whether the right password opens a session."""
         expired = self.password_expires_at is not None and self.password_expires_at <= now
         return self.disabled_at is None and not expired
+
+
+def held_of(grants: Iterable[Grant]) -> tuple[Held, ...]:
+    """Return what grants permit, and where."""
+    return tuple(Held(grant.permissions, grant.scope) for grant in grants)
 
 
 _OWN: Final = Held(frozenset({Permission.SELF_READ, Permission.SELF_WRITE}))
@@ -148,6 +160,16 @@ def check_new_user(username: str, password: str) -> None:
     if problems:
         names = ", ".join(problem.field for problem in problems)
         raise InvalidInputError(f"the user cannot be created: {names} cannot be used", fields=problems)
+
+
+def check_username(username: str) -> None:
+    """Check the name of a new user without a password.
+
+    Raises:
+        InvalidInputError: it cannot be used.
+    """
+    if problems := _username_problems(username):
+        raise InvalidInputError("the user cannot be created: username cannot be used", fields=problems)
 
 
 def check_profile(display_name: str, email: str) -> None:

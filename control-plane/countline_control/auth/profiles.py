@@ -9,7 +9,7 @@ from countline_common.access.vocabulary import Permission
 from countline_common.errors import FieldProblem, InvalidInputError, NotFoundError
 from countline_common.grpc.calls import Context, current_principal
 from countline_control.auth import domain, store
-from countline_control.auth.base import place_of
+from countline_control.auth.base import check_no_key, place_of
 from countline_control.auth.domain import StoredUser
 from countline_control.auth.messages import session_message, user_message
 from countline_control.auth.sessions import SessionMethods
@@ -23,7 +23,8 @@ class ProfileMethods(SessionMethods):
         self, request: auth_pb2.GetCurrentUserRequest, context: Context
     ) -> auth_pb2.GetCurrentUserResponse:
         user = await self._database.read(lambda connection: self._self(connection, Permission.SELF_READ))
-        permissions = sorted(frozenset[str]().union(*(held.permissions for held in user.usable)))
+        held = await self._database.read(lambda connection: self._held(connection, user))
+        permissions = sorted(frozenset[str]().union(*(each.permissions for each in held)))
         return auth_pb2.GetCurrentUserResponse(user=user_message(user), permissions=permissions)
 
     async def UpdateCurrentUser(
@@ -43,6 +44,7 @@ class ProfileMethods(SessionMethods):
     async def ChangePassword(
         self, request: auth_pb2.ChangePasswordRequest, context: Context
     ) -> auth_pb2.ChangePasswordResponse:
+        check_no_key("change the password")
         user = await self._database.read(lambda connection: self._self(connection, Permission.SELF_WRITE))
         if not user.must_change_password:
             await self._check_current(user, request.current_password, context)
@@ -65,6 +67,7 @@ class ProfileMethods(SessionMethods):
             await store.end_sessions(connection, user.user_id, self._now(), keep=keep)
             before, after = user_message(current), user_message(changed)
             await self.outbox.record(connection, place_of(user), before=before, after=after)
+        self.password_changed(user.username)
         return auth_pb2.ChangePasswordResponse()
 
     async def ListOwnSessions(

@@ -1,13 +1,14 @@
-"""The gRPC service of auth: sessions, users and roles.
+"""The gRPC services of auth: sessions, users, roles and keys.
 
-Its methods lie in `sessions`, `profiles`, `users`, `accounts` and `access.methods`; this module joins
+Its methods lie in `sessions`, `profiles`, `users`, `accounts`, `access.methods` and `keys.service`; this module joins
 them and sets them up.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
-from countline.v1 import auth_pb2_grpc
+from countline.v1 import auth_pb2_grpc, keys_pb2_grpc
 from countline_common.grpc.server import Service
 from countline_control.auth import store
 from countline_control.auth.access import store as access_store
@@ -15,22 +16,32 @@ from countline_control.auth.access.methods import RoleMethods
 from countline_control.auth.access.roles import BUILT_IN, SUPER_ADMIN
 from countline_control.auth.accounts import AccountMethods
 from countline_control.auth.domain import Grant
+from countline_control.auth.keys.service import KeyMethods
 from countline_control.auth.profiles import ProfileMethods
 
 NAME: Final = "countline.v1.AuthService"
 FIRST_USER: Final = "admin"
 
 
-class AuthService(ProfileMethods, AccountMethods, RoleMethods, auth_pb2_grpc.AuthServiceServicer):
-    """Answers `countline.v1.AuthService`."""
+class AuthService(
+    ProfileMethods,
+    AccountMethods,
+    RoleMethods,
+    KeyMethods,
+    auth_pb2_grpc.AuthServiceServicer,
+    keys_pb2_grpc.KeyServiceServicer,
+):
+    """Answers the services of auth."""
 
-    def as_service(self) -> Service:
-        """Describe this service to a gRPC server."""
-        return Service(
-            NAME,
-            lambda server: auth_pb2_grpc.add_AuthServiceServicer_to_server(self, server),
-            self._database.check,
-            trail=self.trail,
+    def as_services(self) -> tuple[Service, ...]:
+        """Describe the services to a gRPC server."""
+        register, register_keys = (
+            auth_pb2_grpc.add_AuthServiceServicer_to_server,
+            keys_pb2_grpc.add_KeyServiceServicer_to_server,
+        )
+        return (
+            Service(NAME, partial(register, self), self._database.check, trail=self.trail),
+            Service("countline.v1.KeyService", partial(register_keys, self), self._database.check, trail=self.trail),
         )
 
     async def prepare(self) -> None:

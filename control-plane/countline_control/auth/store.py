@@ -22,6 +22,7 @@ _PROFILE: Final = (
     "must_change_password",
     "password_expires_at",
     "last_login_at",
+    "service_account",
     "revision",
     "access_revision",
 )
@@ -51,9 +52,13 @@ async def get_user(connection: AsyncConnection, user_id: str) -> StoredUser | No
     return found[0] if found else None
 
 
-async def list_users(connection: AsyncConnection, after: str, limit: int) -> list[StoredUser]:
-    """Return users by name, beginning after the key `after`."""
+async def list_users(
+    connection: AsyncConnection, after: str, limit: int, *, service_accounts: bool = False
+) -> list[StoredUser]:
+    """Return users, or only service accounts, by name, beginning after the key `after`."""
     query = select(users).where(users.c.username_key > after).order_by(users.c.username_key).limit(limit)
+    if service_accounts:
+        query = query.where(users.c.service_account)
     return await _users(connection, query)
 
 

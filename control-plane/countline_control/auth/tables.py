@@ -38,6 +38,8 @@ users = Table(
     Column("password_expires_at", _moment),
     Column("last_login_at", _moment),
     Column("must_change_password", Boolean, nullable=False, server_default=text("false")),
+    # Without a password: such a user works with API keys.
+    Column("service_account", Boolean, nullable=False, server_default=text("false")),
     # Grows with each change of the user; a client that changes an older one is refused.
     Column("revision", Integer, nullable=False, server_default=text("1")),
     # Grows with each change of what the user may do; access tokens of an older one are refused.
@@ -102,6 +104,33 @@ refresh_tokens = Table(
     Column("created_at", _moment, nullable=False),
     Column("expires_at", _moment, nullable=False, index=True),
     Column("used_at", _moment),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    # The public part of the key.
+    Column("key_id", String, primary_key=True),
+    Column("user_id", ForeignKey(users.c.user_id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", String, nullable=False),
+    # SHA-256 of the secret part, which is random; see `refresh_tokens`.
+    Column("secret_hash", LargeBinary, nullable=False),
+    Column("created_at", _moment, nullable=False),
+    Column("expires_at", _moment, nullable=False),
+    # Whether `key_grants` limit the key. Without this flag, a key would hold more once its last role is deleted.
+    Column("limited", Boolean, nullable=False),
+    Column("last_used_at", _moment),
+    Column("revoked_at", _moment),
+)
+
+key_grants = Table(
+    "key_grants",
+    metadata,
+    Column("grant_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("key_id", ForeignKey(api_keys.c.key_id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("role", ForeignKey(roles.c.role, ondelete="CASCADE"), nullable=False, index=True),
+    Column("site_id", String, nullable=False),
+    Column("camera_ids", ARRAY(String), nullable=False),
 )
 
 login_attempts = Table(

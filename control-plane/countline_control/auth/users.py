@@ -68,7 +68,8 @@ class UserMethods(AuthBase):
                 current = user_message(stored)
                 roles = wanted.roles if "roles" in paths else current.roles
                 grants = wanted.grants if "grants" in paths else current.grants
-                user = replace(user, grants=await self._granted(connection, roles, grants))
+                granted = await self._granted(connection, roles, grants, service_account=stored.service_account)
+                user = replace(user, grants=granted)
             if user == stored:
                 return auth_pb2.UpdateUserResponse(user=user_message(stored))
             user = replace(user, revision=stored.revision + 1)
@@ -116,7 +117,12 @@ class UserMethods(AuthBase):
         return holder, user
 
     async def _granted(
-        self, connection: AsyncConnection, roles: Collection[str], scoped: Collection[auth_pb2.Grant]
+        self,
+        connection: AsyncConnection,
+        roles: Collection[str],
+        scoped: Collection[auth_pb2.Grant],
+        *,
+        service_account: bool = False,
     ) -> tuple[Grant, ...]:
         """Return grants of roles over everything, and over scopes.
 
@@ -126,7 +132,7 @@ class UserMethods(AuthBase):
         wanted = [(name, EVERYTHING) for name in roles]
         wanted += [(each.role, Scope(each.site_id, frozenset(each.camera_ids))) for each in scoped]
         known = await access_store.roles_by_name(connection)
-        if problems := grant_problems(wanted, known, len(roles)):
+        if problems := grant_problems(wanted, known, len(roles), service_account=service_account):
             raise InvalidInputError("the roles cannot be granted", fields=tuple(problems))
         return tuple(Grant(name, known[name].permissions, scope) for name, scope in dict.fromkeys(wanted))
 

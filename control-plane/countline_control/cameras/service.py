@@ -20,6 +20,7 @@ from countline_common.access.scopes import Reach
 from countline_common.access.vocabulary import Permission
 from countline_common.data.outbox import Outbox, OutboxTrail
 from countline_common.errors import ConflictError, FieldProblem, NotFoundError
+from countline_common.grpc.authorization import outside
 from countline_common.grpc.calls import Context, current_principal
 from countline_common.grpc.paging import next_token, page
 from countline_common.grpc.server import Service
@@ -116,6 +117,9 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     async def GetSite(self, request: cameras_pb2.GetSiteRequest, context: Context) -> cameras_pb2.GetSiteResponse:
         reach = _reach()
         site = await self._database.read(lambda connection: store.get_site(connection, request.site_id, reach=reach))
+        if site is None and not reach.everything:
+            # As for cameras: the answer does not say whether the site exists.
+            raise outside(current_principal(), "GetSite", Permission.CAMERA_READ)
         if site is None:
             raise _no_site(request.site_id)
         return cameras_pb2.GetSiteResponse(site=messages.site_message(site))

@@ -20,15 +20,17 @@ from countline_common.data.outbox import Outbox, OutboxRelay, OutboxTrail
 from countline_common.data.revocation_feed import RevocationFeed
 from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.files.text_files import read_text
+from countline_common.grpc.key_exchange import KeyExchange, remote_exchange
 from countline_common.grpc.tokens import TokenSigner, TokenVerifier
 from countline_common.logs import get_logger
+from countline_common.secrets.secret_files import CHANGED, mark_changed
 from countline_control.administration.publisher import StatePublisher
 from countline_control.administration.service import AdministrationService
 from countline_control.audit.intake import AuditIntake
 from countline_control.audit.service import AuditService
 from countline_control.audit.setup import AUDIT_KEY, audit_signer, checked_retention, warn_if_unprotected
 from countline_control.audit.upkeep import AuditUpkeep
-from countline_control.auth.service import AuthService
+from countline_control.auth.service import FIRST_USER, AuthService
 from countline_control.cameras.pictures import TurnWatch
 from countline_control.cameras.secrets import CameraSecrets, SecretService
 from countline_control.cameras.service import CameraService
@@ -128,6 +130,9 @@ class ControlPlane:
             "models": self._start_models,
             "workers": self._start_workers,
         }
+        if "auth" not in self._wanted:
+            channel = await self._host.channel(self._settings.auth_address)
+            self._verifier.keys = KeyExchange(remote_exchange(channel), self._verifier)
         for name in SERVICES:
             if name in self._wanted:
                 await builders[name]()
@@ -145,9 +150,11 @@ class ControlPlane:
         administration = AdministrationService(database, signer, self._setting_bases, publisher.changed.set)
         await service.prepare()
         await _ensure_admin(service, settings)
+        service.password_changed = partial(_forget_first_password, settings.admin_password_file)
         self._relay("auth", database, service.outbox, service.trail)
+        self._verifier.keys = KeyExchange(service.exchange_key, self._verifier)
         audit = await self._audit(database, settings.token_private_key_file)
-        services = (service.as_service(), audit.as_service(), administration.as_service())
+        services = (*service.as_services(), audit.as_service(), administration.as_service())
         await self._host.listen("auth", settings.auth_address, *services)
 
     async def _audit(self, database: Database, token_key_file: Path) -> AuditService:
@@ -272,6 +279,12 @@ def _verifier(settings: ControlSettings) -> TokenVerifier:
     return TokenVerifier.from_file(settings.token_public_key_file)
 
 
+def _forget_first_password(path: Path | None, username: str) -> None:
+    """Mark the file of the first password once it is no longer the password of its user."""
+    if path is not None and username == FIRST_USER:
+        mark_changed(path)
+
+
 async def _ensure_admin(service: AuthService, settings: ControlSettings) -> None:
     """Create the first user if a password file is given."""
     path = settings.admin_password_file
@@ -285,5 +298,11 @@ async def _ensure_admin(service: AuthService, settings: ControlSettings) -> None
         raise InvalidInputError(
             f"the admin's password cannot be read: {error.message}", hint="correct COUNTLINE_ADMIN_PASSWORD_FILE"
         ) from error
+    if password == CHANGED:
+        if not await service.has_users():
+            raise InvalidInputError(
+                f"{path} holds no password, and there is no user yet", hint="write a password into the file"
+            )
+        return
     if await service.create_first_admin(password):
         _log.info("serve.admin_created", username="admin")

@@ -125,7 +125,8 @@ def service_metadata(token_file: Path | None) -> Metadata:
     if token_file is None:
         raise InvalidInputError(
             "COUNTLINE_SERVICE_TOKEN_FILE is not set, and services in separate processes need a token",
-            hint="make one with `countline tokens service`, or run all services in one process",
+            hint="run all services in one process, or make a key: countline service-accounts add NAME --role service "
+            "--with-key",
         )
     try:
         token = read_text(token_file).strip()

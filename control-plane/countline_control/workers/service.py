@@ -156,14 +156,16 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
 
 
 def _check_name(worker_id: str) -> None:
-    """Check that a worker reports under the name that its token was made for: it is sent passwords of cameras.
+    """Check that a worker reports under the name that its key was made for: it is sent passwords of cameras.
 
     Raises:
-        PermissionDeniedError: the token is that of another worker.
+        PermissionDeniedError: the key is that of another worker.
     """
-    subject = current_principal().subject
-    if worker_id != subject:
+    principal = current_principal()
+    # A signed token names the worker as its subject; a key belongs to the service account with the worker's name.
+    name = principal.name if principal.key_id else principal.subject
+    if worker_id != name:
         raise PermissionDeniedError(
-            f"the token of {subject!r} does not fit the worker {worker_id[:80]!r}",
-            hint="give each worker a token of its own: countline tokens worker NAME",
+            f"the key of {name!r} does not fit the worker {worker_id[:80]!r}",
+            hint="give each worker a key of its own: countline service-accounts add NAME --role worker --with-key",
         )

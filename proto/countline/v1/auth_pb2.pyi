@@ -37,6 +37,7 @@ class User(_message.Message):
     DISABLED_FIELD_NUMBER: _builtins.int
     MUST_CHANGE_PASSWORD_FIELD_NUMBER: _builtins.int
     LAST_LOGIN_AT_FIELD_NUMBER: _builtins.int
+    SERVICE_ACCOUNT_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     username: _builtins.str
     """Unique; case is ignored."""
@@ -48,6 +49,8 @@ class User(_message.Message):
     """True for a user who cannot log in."""
     must_change_password: _builtins.bool
     """True until the user has replaced a one-time password. Until then the user can do nothing else."""
+    service_account: _builtins.bool
+    """True for a user that has no password and works with API keys."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of roles that the user holds over everything: `super-admin`, `admin`, `operator`, `viewer`, `guest`, or custom
@@ -78,10 +81,11 @@ class User(_message.Message):
         disabled: _builtins.bool = ...,
         must_change_password: _builtins.bool = ...,
         last_login_at: _timestamp_pb2.Timestamp | None = ...,
+        service_account: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "last_login_at", b"last_login_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "disabled", b"disabled", "display_name", b"display_name", "email", b"email", "grants", b"grants", "last_login_at", b"last_login_at", "must_change_password", b"must_change_password", "revision", b"revision", "roles", b"roles", "user_id", b"user_id", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "disabled", b"disabled", "display_name", b"display_name", "email", b"email", "grants", b"grants", "last_login_at", b"last_login_at", "must_change_password", b"must_change_password", "revision", b"revision", "roles", b"roles", "service_account", b"service_account", "user_id", b"user_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,6 +14,7 @@ from countline.v1 import (
     audit_pb2_grpc,
     auth_pb2_grpc,
     cameras_pb2_grpc,
+    keys_pb2_grpc,
     models_pb2_grpc,
     secrets_pb2_grpc,
     workers_pb2_grpc,
@@ -42,6 +43,7 @@ class Caller:
         self.channels = channels
         self.audit = _Stub(audit_pb2_grpc.AuditServiceStub(channels["auth"]), self.metadata)
         self.auth = _Stub(auth_pb2_grpc.AuthServiceStub(channels["auth"]), self.metadata)
+        self.keys = _Stub(keys_pb2_grpc.KeyServiceStub(channels["auth"]), self.metadata)
         self.cameras = _Stub(cameras_pb2_grpc.CameraServiceStub(channels["cameras"]), self.metadata)
         if "models" in channels:
             self.models = _Stub(models_pb2_grpc.ModelServiceStub(channels["models"]), self.metadata)
@@ -154,8 +156,8 @@ async def start_control(make_settings) -> AsyncIterator[Callable]:
                 control.channels["administration"] = control.channels["auth"]
             if "cameras" in control.channels:  # the service of secrets has the same address
                 control.channels["secrets"] = control.channels["cameras"]
-            if "auth" in control.channels:  # so has the service of the audit
-                control.channels["audit"] = control.channels["auth"]
+            if "auth" in control.channels:  # so have the services of the audit and of keys
+                control.channels["audit"] = control.channels["keys"] = control.channels["auth"]
             return control
 
         yield start

@@ -10,7 +10,7 @@ from tests.fixtures.analytics.stack import until
 from tests.fixtures.forked.command import countline
 
 from countline_common.access.vocabulary import PEOPLE
-from countline_control.auth.access.roles import BUILT_IN
+from countline_control.auth.access.roles import BUILT_IN, MACHINE_ROLES
 
 from .conftest import ADMIN_PASSWORD, Control
 from .test_workers import working
@@ -240,7 +240,7 @@ async def test_a_role_over_a_site_is_granted_explained_and_revoked(shell: Shell,
     await shell.ok("users", "revoke", "vera", "--role", "operator", "--site", site)
     await shell.ok("users", "set", "vera", "--role", "guest", "--email", "v@example.org")
     await shell.ok("roles", "rm", "looker", "--yes")
-    assert [role["name"] for role in (await shell.json("roles", "list"))["roles"]] == sorted(BUILT_IN)
+    assert [role["name"] for role in (await shell.json("roles", "list"))["roles"]] == sorted(BUILT_IN | MACHINE_ROLES)
     assert "camera:read" in await shell.ok("roles", "show", "guest")
 
 
@@ -248,10 +248,12 @@ async def test_an_account_is_reset_disabled_and_changed_by_its_user(shell: Shell
     away = {"PATH": os.environ["PATH"], "HOME": str(shell.folder / "vera")}
     login = ("login", "--server", shell.server, "--username", "vera", "--password-stdin")
     await shell.ok("users", "add", "vera", "--password-stdin", stdin="a long password\n")
+    code, out, err = await shell.run("users", "reset-password", "vera", "--json")
+    assert (code, out, "hint: give --yes" in err) == (1, "", True)  # it printed only `Aborted.`
     once = (await shell.json("users", "reset-password", "vera", "--yes"))["password"]
     assert "Choose a password now" in await shell.ok(*login, stdin=f"{once}\n", environment=away)
     code, _, err = await shell.run("sites", "list", environment=away)
-    assert (code, "'camera:read' is missing" in err) == (1, True)
+    assert (code, "choose a password" in err and "hint: countline password" in err) == (1, True)
     await shell.ok("password", "--password-stdin", stdin="\nthree uncommon turnips\n", environment=away)
     await shell.ok("sites", "list", environment=away)
     await shell.ok("profile", "--display-name", "Vera B.", environment=away)
@@ -267,6 +269,50 @@ async def test_an_account_is_reset_disabled_and_changed_by_its_user(shell: Shell
     await shell.ok("users", "enable", "vera")
     await shell.ok("users", "unlock", "vera")
     await shell.ok(*login, stdin="three uncommon turnips\n", environment=away)
+
+
+async def test_a_program_works_with_a_key_until_it_is_revoked(shell: Shell, site: str) -> None:
+    account = await shell.json("service-accounts", "add", "ci", "--role", "operator", "--site", site, "--with-key")
+    key = account["api_key"]["key"]
+    program = {"PATH": os.environ["PATH"], "HOME": str(shell.folder / "ci"), "COUNTLINE_SERVER": shell.server}
+    keyed = {**program, "COUNTLINE_API_KEY": key}
+    assert (await shell.json("whoami", environment=keyed))["user"]["username"] == "ci"
+    assert (await shell.json("--api-key", key, "sites", "list", environment=program))["sites"][0]["site_id"] == site
+    code, _, err = await shell.run("users", "list", environment=keyed)
+    assert (code, "'user:read' is missing" in err) == (1, True)
+    assert "operator over site lab" in await shell.ok("service-accounts", "list")
+    limited = (await shell.ok("keys", "create", "wall", "--role", "viewer")).splitlines()[0]
+    assert "user:read" not in (await shell.json("--api-key", limited, "whoami"))["permissions"]
+    listed = await shell.json("keys", "list")
+    assert [(each["name"], each["key"]) for each in listed["api_keys"]] == [("wall", "")]
+    rotated = await shell.json("keys", "rotate", account["api_key"]["key_id"], "--for", "ci", "--overlap", "1")
+    await shell.ok("keys", "revoke", rotated["key"], "--for", "ci", "--yes")
+    code, _, err = await shell.run("whoami", environment={**program, "COUNTLINE_API_KEY": rotated["key"]})
+    assert (code, "the API key was revoked" in err) == (1, True)
+    code, _, err = await shell.run("--api-key", key[:-1], "whoami", environment=program)
+    assert (code, "incomplete or mistyped" in err) == (1, True)
+
+
+async def test_a_file_of_roles_is_checked_with_its_places(shell: Shell, site: str) -> None:
+    file = shell.folder / "roles.yaml"
+    text = "roles:\n  eyes:\n    permissions: [camera:read]\ngrants:\n  - {role: eyes, site: lab}\n"
+    file.write_text(text)
+    assert "is valid" in await shell.ok("roles", "validate", str(file))
+    file.write_text(text.replace("camera:read", "camera:eat").replace("lab", "moon"))
+    code, out, _ = await shell.run("roles", "validate", str(file), "--json")
+    found = json.loads(out)
+    assert (code, found["valid"], [problem["line"] for problem in found["problems"]]) == (1, False, [2, 5])
+
+
+async def test_the_file_of_the_first_password_says_when_it_was_changed(shell: Shell, control: Control) -> None:
+    first = control.settings.admin_password_file
+    await shell.ok("password", "--password-stdin", stdin=f"{ADMIN_PASSWORD}\nthree uncommon turnips\n")
+    assert "was changed" in first.read_text()
+    (shell.data / "credentials" / "admin-password").write_text(first.read_text())
+    await shell.ok("whoami")  # the session goes on
+    (shell.data / "run" / "cli-login.json").unlink()
+    code, _, err = await shell.run("whoami")
+    assert (code, "hint: countline login --username admin" in err) == (1, True)
 
 
 async def test_a_server_that_is_away_is_an_error_with_a_hint(shell: Shell) -> None:

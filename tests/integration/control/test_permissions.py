@@ -4,7 +4,16 @@ import grpc
 import pytest
 from google.protobuf import message_factory
 
-from countline.v1 import administration_pb2, audit_pb2, auth_pb2, cameras_pb2, models_pb2, secrets_pb2, workers_pb2
+from countline.v1 import (
+    administration_pb2,
+    audit_pb2,
+    auth_pb2,
+    cameras_pb2,
+    keys_pb2,
+    models_pb2,
+    secrets_pb2,
+    workers_pb2,
+)
 from countline_common.access.vocabulary import PEOPLE
 from countline_common.grpc.permissions import OPEN_SERVICES, method_policy
 from countline_control.auth.access.roles import BUILT_IN
@@ -15,6 +24,7 @@ SERVICES = {
     "administration": administration_pb2.DESCRIPTOR.services_by_name["AdministrationService"],
     "audit": audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
     "auth": auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
+    "keys": keys_pb2.DESCRIPTOR.services_by_name["KeyService"],
     "cameras": cameras_pb2.DESCRIPTOR.services_by_name["CameraService"],
     "models": models_pb2.DESCRIPTOR.services_by_name["ModelService"],
     "secrets": secrets_pb2.DESCRIPTOR.services_by_name["SecretService"],
@@ -26,8 +36,9 @@ VIEWER_MAY = {
     "GetCurrentUser", "GetSite", "ListSites", "GetCamera", "ListCameras", "ListWorkers", "ListCameraStatuses",
     "ListModels", "GetModel", "ListTrials", "GetTrial", "ListServing",
     "UpdateCurrentUser", "ChangePassword", "ListOwnSessions", "EndOwnSession", "LogoutEverywhere",
+    "CreateKey", "ListKeys", "RevokeKey", "RotateKey",
 }  # fmt: skip
-PUBLIC = {"Login", "RefreshToken", "Logout"}
+PUBLIC = {"Login", "RefreshToken", "Logout", "ExchangeKey"}
 OUTSIDE = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 

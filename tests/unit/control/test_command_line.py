@@ -165,7 +165,6 @@ def test_the_ground_is_given_whole_and_taken_away() -> None:
             "pass the password on standard input: --password-stdin",
         ),
         (("users", "add", "vera"), "pass the password on standard input: --password-stdin"),
-        (("tokens", "worker", "worker-2"), "give --key FILE, or run this command where `countline up` runs"),
     ],
 )
 def test_what_cannot_be_asked_for_is_an_error_that_says_what_to_give(

@@ -54,7 +54,11 @@ def test_every_method_with_a_permission_says_how_its_resource_is_found(method: M
         assert message.fields_by_name[last].type == FieldDescriptor.TYPE_STRING
 
 
-GRPC_ONLY = {"countline.v1.WorkerService.ListCameraStatuses", "countline.v1.ModelService.ListServing"}
+GRPC_ONLY = {
+    "countline.v1.WorkerService.ListCameraStatuses",
+    "countline.v1.ModelService.ListServing",
+    "countline.v1.KeyService.ExchangeKey",
+}
 """What services ask each other; a browser gets it as part of something else."""
 
 

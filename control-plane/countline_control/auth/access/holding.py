@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from countline_common.access.scopes import EVERYTHING, Held, Scope, not_covered
+from countline_common.access.vocabulary import MACHINES_ONLY, PEOPLE
 from countline_common.errors import ConflictError, FieldProblem, PermissionDeniedError
 from countline_control import names
+from countline_control.auth.access.roles import MACHINE_ROLES
 
 MOST_NAMED: Final = 3
 """Permissions that an error names."""
@@ -38,7 +40,7 @@ def check_may_give(holder: Grantor, wanted: Iterable[Held], action: str) -> None
     Raises:
         PermissionDeniedError: the caller lacks something.
     """
-    lacking = not_covered(holder.held, wanted)
+    lacking = not_covered(_givable(holder.held), wanted)
     if not lacking:
         return
     named = ", ".join(f"{permission!r} over {scope}" for permission, scope in lacking[:MOST_NAMED])
@@ -47,6 +49,11 @@ def check_may_give(holder: Grantor, wanted: Iterable[Held], action: str) -> None
         f"{holder.name} may not {action}: {holder.name} does not hold {named}{more}",
         hint="ask somebody who holds these permissions",
     )
+
+
+def _givable(held: tuple[Held, ...]) -> tuple[Held, ...]:
+    """Return what a caller may give. Who holds all that people can hold also gives what only machines hold."""
+    return held if not_covered(held, (Held(PEOPLE),)) else (*held, Held(MACHINES_ONLY))
 
 
 def check_remains(others: int, name: str, action: str) -> None:
@@ -67,13 +74,16 @@ def check_remains(others: int, name: str, action: str) -> None:
         )
 
 
-def grant_problems(wanted: Sequence[tuple[str, Scope]], known: Collection[str], everywhere: int) -> list[FieldProblem]:
+def grant_problems(
+    wanted: Sequence[tuple[str, Scope]], known: Collection[str], everywhere: int, *, service_account: bool = False
+) -> list[FieldProblem]:
     """Return what is wrong with roles over scopes.
 
     Args:
         wanted: roles with their scopes; the first ones, over everything, come from the field `roles`.
         known: names of roles.
         everywhere: number of those first ones.
+        service_account: whether a service account or its key gets them.
     """
     if not wanted:
         return [FieldProblem("roles", "is empty; list the roles: countline roles list")]
@@ -82,8 +92,10 @@ def grant_problems(wanted: Sequence[tuple[str, Scope]], known: Collection[str], 
         path = f"roles[{i}]" if i < everywhere else f"grants[{i - everywhere}].role"
         if role not in known:
             problems.append(FieldProblem(path, f"{role[:80]!r} is not a role; list the roles: countline roles list"))
+        if role in MACHINE_ROLES and (not service_account or scope != EVERYTHING):
+            problems.append(FieldProblem(path, f"{role!r} is for service accounts only, over everything"))
         if i >= everywhere:
-            problems.extend(_scope_problems(f"grants[{i - everywhere}]", scope))
+            problems.extend(scope_problems(f"grants[{i - everywhere}]", scope))
     if len({role for role, scope in wanted if scope != EVERYTHING}) > MOST_SCOPED_ROLES:
         problems.append(FieldProblem("grants", f"name more than {MOST_SCOPED_ROLES} roles"))
     named = sum(len(scope.site_id) + sum(map(len, scope.camera_ids)) for _, scope in wanted)
@@ -93,7 +105,8 @@ def grant_problems(wanted: Sequence[tuple[str, Scope]], known: Collection[str], 
     return problems
 
 
-def _scope_problems(path: str, scope: Scope) -> Iterator[FieldProblem]:
+def scope_problems(path: str, scope: Scope) -> Iterator[FieldProblem]:
+    """Yield what is wrong with the form of a scope that is not everything."""
     if bool(scope.site_id) == bool(scope.camera_ids):
         yield FieldProblem(path, "needs either a site or cameras; roles over everything go into `roles`")
     if scope.site_id and not names.is_label(scope.site_id):

@@ -77,7 +77,7 @@ class RoleMethods(UserMethods):
                 return auth_pb2.UpdateRoleResponse(role=role_message(role))
             role = replace(role, revision=stored.revision + 1)
             await store.update_role(connection, role)
-            revisions = await user_store.end_access(connection, await store.holders(connection, role.name))
+            revisions = await user_store.end_access(connection, await store.holders(connection, role.name, self._now()))
             for user_id, revision in revisions.items():
                 await self._end_access(connection, user_id, access_revision=revision)
             await self._record_role(connection, "updated", stored, role)
@@ -88,9 +88,10 @@ class RoleMethods(UserMethods):
             holder = await self._changer(connection, f"delete role {request.name}")
             role = await _custom(connection, request.name, "deleted")
             check_may_give(holder, (Held(role.permissions),), f"delete role {role.name}")
-            if held_by := await store.holders(connection, role.name):
+            if held_by := await store.holders(connection, role.name, self._now()):
                 raise ConflictError(
-                    f"role {role.name!r} is still held; users: {len(held_by)}", hint="give them other roles first"
+                    f"role {role.name!r} is still held; users: {len(held_by)}",
+                    hint="give them other roles first, and revoke their keys that name it",
                 )
             await store.delete_role(connection, role.name)
             await self._record_role(connection, "deleted", role, None)

@@ -63,6 +63,27 @@ BUILT_IN: Final[dict[str, Role]] = {
     )
 }
 
+MACHINE_ROLES: Final[dict[str, Role]] = {
+    role.name: role
+    for role in (
+        Role(
+            "worker",
+            "Reports as a worker",
+            frozenset({Permission.WORKER_CONNECT, Permission.WORKER_REPORT}),
+            built_in=True,
+        ),
+        Role(
+            "service",
+            "Calls between services in separate processes",
+            frozenset(
+                {Permission.CAMERA_READ, Permission.CAMERA_SECRETS, Permission.MODEL_READ, Permission.WORKER_READ}
+            ),
+            built_in=True,
+        ),
+    )
+}
+"""Roles of service accounts only. A super-admin gives them, although no person holds what they permit."""
+
 
 def check_custom(role: Role) -> None:
     """Check a custom role.
@@ -79,7 +100,7 @@ def _name_problems(name: str) -> tuple[FieldProblem, ...]:
     if not _NAME.fullmatch(name):
         problem = "give 1 to 63 lower-case letters, digits or hyphens, the first a letter"
         return (FieldProblem("role", problem),)
-    if name in BUILT_IN:
+    if name in BUILT_IN or name in MACHINE_ROLES:
         return (FieldProblem("role", f"{name!r} is a built-in role; choose another name"),)
     return ()
 

@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from countline_common.access.scopes import Scope
 from countline_common.access.vocabulary import MEANINGS
 from countline_common.errors import AlreadyExistsError
-from countline_control.auth.access.roles import BUILT_IN, SUPER_ADMIN, Role
+from countline_control.auth.access.roles import BUILT_IN, MACHINE_ROLES, SUPER_ADMIN, Role
 from countline_control.auth.domain import Grant
-from countline_control.auth.tables import grants, permissions, role_permissions, roles, users
+from countline_control.auth.tables import api_keys, grants, key_grants, permissions, role_permissions, roles, users
 
 
 async def write_vocabulary(connection: AsyncConnection) -> None:
@@ -25,7 +25,7 @@ async def write_vocabulary(connection: AsyncConnection) -> None:
     await connection.execute(
         delete(permissions).where(permissions.c.permission.not_in([str(name) for name in MEANINGS]))
     )
-    for role in BUILT_IN.values():
+    for role in (*BUILT_IN.values(), *MACHINE_ROLES.values()):
         values = {"title": role.title, "built_in": True, "revision": 1}
         stored = upsert(roles).values(role=role.name, **values)
         await connection.execute(stored.on_conflict_do_update(index_elements=["role"], set_=values))
@@ -87,10 +87,15 @@ async def delete_role(connection: AsyncConnection, name: str) -> None:
     await connection.execute(delete(roles).where(roles.c.role == name))
 
 
-async def holders(connection: AsyncConnection, role: str) -> list[str]:
-    """Return the ids of the users who hold a role."""
-    query = select(grants.c.user_id).where(grants.c.role == role).distinct().order_by(grants.c.user_id)
-    return list((await connection.execute(query)).scalars())
+async def holders(connection: AsyncConnection, role: str, now: datetime) -> list[str]:
+    """Return the ids of the users who hold a role, or have an API key that the role limits."""
+    held = select(grants.c.user_id).where(grants.c.role == role)
+    limits = (
+        select(api_keys.c.user_id)
+        .join(key_grants, key_grants.c.key_id == api_keys.c.key_id)
+        .where(key_grants.c.role == role, api_keys.c.revoked_at.is_(None), api_keys.c.expires_at > now)
+    )
+    return sorted((await connection.execute(held.union(limits))).scalars())
 
 
 async def grants_of(connection: AsyncConnection, user_ids: Iterable[str]) -> Mapping[str, tuple[Grant, ...]]:
@@ -134,7 +139,7 @@ async def set_grants(
 async def count_other_super_admins(connection: AsyncConnection, user_id: str) -> int:
     """Return the number of users besides one who are super-admin over everything and can act as one.
 
-    Who is disabled cannot, nor who waits with a one-time password, which may expire.
+    Who is disabled cannot, nor who waits with a one-time password, which may expire, nor a service account.
     """
     everywhere = (grants.c.site_id == "") & (func.cardinality(grants.c.camera_ids) == 0)
     query = (
@@ -142,5 +147,6 @@ async def count_other_super_admins(connection: AsyncConnection, user_id: str) ->
         .join(grants, grants.c.user_id == users.c.user_id)
         .where(users.c.user_id != user_id, grants.c.role == SUPER_ADMIN, everywhere)
         .where(users.c.disabled_at.is_(None), users.c.must_change_password.is_(False))
+        .where(users.c.service_account.is_(False))
     )
     return int(await connection.scalar(query) or 0)

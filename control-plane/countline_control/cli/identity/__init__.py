@@ -1,1 +1,1 @@
-"""Commands of users, roles, logins, sessions and tokens."""
+"""Commands of users, roles, logins, sessions and API keys."""

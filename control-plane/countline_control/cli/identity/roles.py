@@ -1,5 +1,8 @@
 """`countline roles`."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +12,7 @@ from countline.v1.auth_pb2 import (
     CreateRoleRequest,
     DeleteRoleRequest,
     GetRoleRequest,
+    Grant,
     ListPermissionsRequest,
     ListRolesRequest,
     Permission,
@@ -31,10 +35,14 @@ from countline_common.cli.tools import (
     print_table,
     say,
 )
-from countline_common.errors import InvalidInputError
+from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.files.text_files import read_text
 from countline_common.grpc.client import Client
+from countline_common.grpc.errors import translated
 from countline_common.grpc.paging import every_page
 from countline_common.http.rest_json import to_json
+from countline_control.auth.access.role_files import LineProblem, WrittenScope, read_role_file
+from countline_control.cli.identity.users import check_scope
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Manage roles: what users may do.")
 
@@ -132,6 +140,49 @@ def add(
 
     role = ask(server, data, question)
     print_change(role, f"Created role {role.name} ({', '.join(role.permissions)}).", as_json=json)
+
+
+@app.command("validate")
+def validate(
+    file: Annotated[Path, typer.Argument(help="File of roles: YAML or JSON.")],
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Check a file of roles, and print each problem with its line. Exits with 1 if there is one.
+
+    Asks the server only if the file names sites or cameras.
+
+    Example: countline roles validate roles.yaml
+    """
+    found = read_role_file(read_text(file))
+    problems = list(found.problems)
+    if found.scopes:
+        problems += ask(server, data, lambda client: _missing_places(client, found.scopes))
+    problems.sort(key=lambda problem: problem.line)
+    if json:
+        print_json({"valid": not problems, "problems": [asdict(problem) for problem in problems]})
+    elif problems:
+        for problem in problems:
+            say(f"{file}:{problem.line}: {problem.message}")
+    else:
+        note(f"{file} is valid; roles: {', '.join(sorted(role.name for role in found.roles))}.")
+    if problems:
+        raise typer.Exit(1)
+
+
+async def _missing_places(client: Client, scopes: Sequence[WrittenScope]) -> list[LineProblem]:
+    """Return a problem for each site or camera that does not exist."""
+    problems = []
+    for written in scopes:
+        try:
+            with translated():
+                await check_scope(
+                    client, Grant(site_id=written.scope.site_id, camera_ids=sorted(written.scope.camera_ids))
+                )
+        except NotFoundError as error:
+            problems.append(LineProblem(written.line, error.message))
+    return problems
 
 
 @app.command("set")

@@ -107,7 +107,7 @@ def list_(json: JsonOption = False, server: ServerOption = None, data: DataOptio
     rows = [
         (
             user.username,
-            "disabled" if user.disabled else "active",
+            "disabled" if user.disabled else "service" if user.service_account else "active",
             held(user),
             f"{to_datetime(from_timestamp(user.created_at)):%Y-%m-%d}",
             user.user_id,
@@ -176,12 +176,12 @@ def grant(
 
     Example: countline users grant vera --role operator --site lab
     """
-    wanted = _grant(role, site, camera)
+    wanted = grant_of(role, site, camera)
 
     async def question(client: Client) -> User:
-        await _check_scope(client, wanted)
+        await check_scope(client, wanted)
         user = await find_user(client, username)
-        if not _is_scoped(wanted):
+        if not is_scoped(wanted):
             return await _set(client, user, [*user.roles, role], user.grants)
         return await _set(client, user, user.roles, [*user.grants, wanted])
 
@@ -203,11 +203,11 @@ def revoke(
 
     Example: countline users revoke vera --role operator --site lab
     """
-    unwanted = _grant(role, site, camera)
+    unwanted = grant_of(role, site, camera)
 
     async def question(client: Client) -> User:
         user = await find_user(client, username)
-        roles = [each for each in user.roles if each != role or _is_scoped(unwanted)]
+        roles = [each for each in user.roles if each != role or is_scoped(unwanted)]
         grants = [each for each in user.grants if each != unwanted]
         if len(roles) + len(grants) == len(user.roles) + len(user.grants):
             raise NotFoundError(
@@ -219,17 +219,23 @@ def revoke(
     print_change(user, f"User {user.username} now has: {held(user)}.", as_json=json)
 
 
-def _grant(role: str, site: str | None, cameras: list[str] | None) -> Grant:
+def grant_of(role: str, site: str | None, cameras: list[str] | None) -> Grant:
+    """Return a role over a site, over cameras, or over everything.
+
+    Raises:
+        InvalidInputError: both are given.
+    """
     if site and cameras:
         raise InvalidInputError("--site and --camera exclude each other", hint="grant the role twice")
     return Grant(role=role, site_id=site or "", camera_ids=sorted(set(cameras or ())))
 
 
-def _is_scoped(grant: Grant) -> bool:
+def is_scoped(grant: Grant) -> bool:
+    """Whether a grant covers less than everything."""
     return bool(grant.site_id or grant.camera_ids)
 
 
-async def _check_scope(client: Client, wanted: Grant) -> None:
+async def check_scope(client: Client, wanted: Grant) -> None:
     """Raise if the site or a camera does not exist."""
     if wanted.site_id:
         await client.cameras.GetSite(GetSiteRequest(site_id=wanted.site_id))

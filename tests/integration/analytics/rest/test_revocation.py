@@ -67,6 +67,29 @@ async def test_ended_access_is_refused_everywhere(stack: Stack, how: str) -> Non
         assert time.monotonic() - began < LIMIT_S
 
 
+async def test_an_api_key_works_everywhere_until_it_is_revoked(stack: Stack) -> None:
+    admin = (await login(stack, "admin", ADMIN_PASSWORD))["access_token"]
+    status, body = await stack.call("POST", "auth/keys", token=admin, json={"name": "display", "roles": ["viewer"]})
+    assert status == 201, body
+    key = body["data"]
+    assert await statuses(stack, key["key"]) == [200, 200, 200]
+    assert (await stack.call("POST", "sites", token=key["key"], json={"site_id": "x", "time_zone": "UTC"}))[0] == 403
+    async with connected(stack, token=key["key"]) as socket:
+        began = time.monotonic()
+        status, body = await stack.call("DELETE", f"auth/keys/{key['key_id']}", token=admin)
+        assert status == 200, body
+        async with asyncio.timeout(LIMIT_S):
+            while (await socket.receive()).type is WSMsgType.TEXT:
+                pass
+            assert socket.close_code == 4401
+
+            async def refused() -> bool:
+                return await statuses(stack, key["key"]) == [401, 401, 401]
+
+            await until(refused)
+        assert time.monotonic() - began < LIMIT_S
+
+
 async def test_a_changed_role_acts_everywhere_and_a_refresh_shows_it(stack: Stack) -> None:
     admin = (await login(stack, "admin", ADMIN_PASSWORD))["access_token"]
     user = await made(stack, admin)

@@ -8,6 +8,7 @@ from tests.fixtures.control.auth import PASSWORD, Auth, AuthStub, refused
 
 from countline.v1 import auth_pb2
 from countline_common.errors import (
+    AlreadyExistsError,
     ConflictError,
     InvalidInputError,
     NotFoundError,
@@ -273,3 +274,33 @@ async def test_who_has_waited_too_long_for_a_turn_is_refused_before_the_client_g
 
 async def _outcome(call) -> str:
     return (await refused(call)).code
+
+
+async def test_the_last_super_admin_gets_no_one_time_password(auth: Auth) -> None:
+    """A sole super-admin who reset the own password, and let it expire, was locked out for good."""
+    admin = await stub_of(auth)
+    own = (await me(admin)).user.user_id
+    error = await refused(admin.ResetPassword(auth_pb2.ResetPasswordRequest(user_id=own)))
+    assert (type(error), "last super-admin" in error.message) == (ConflictError, True)
+    await auth.create("other", "super-admin")
+    await admin.ResetPassword(auth_pb2.ResetPasswordRequest(user_id=own))
+
+
+async def test_a_user_with_a_one_time_password_is_told_what_to_do_first(auth: Auth) -> None:
+    user_id = (await auth.create("vera", "admin")).user_id
+    reset = await (await stub_of(auth)).ResetPassword(auth_pb2.ResetPasswordRequest(user_id=user_id))
+    vera = await stub_of(auth, "vera", reset.password)
+    error = await refused(vera.ListUsers(auth_pb2.ListUsersRequest()))
+    assert (type(error), "choose a password" in error.message) == (PermissionDeniedError, True)
+    assert "POST /api/v1/auth/password" in error.hint
+
+
+@pytest.mark.parametrize(
+    "name", ["ADMIN", "Admin", "ａｄｍｉｎ", "аdmin", "admın", "admin\u200b", "ad\u00admin", "ADM\u0130N"]
+)
+async def test_no_variant_of_a_name_becomes_another_user(auth: Auth, name: str) -> None:
+    admin = await stub_of(auth)
+    request = auth_pb2.CreateUserRequest(username=name, password=NEW, roles=["viewer"])
+    error = await refused(admin.CreateUser(request))
+    assert type(error) is (AlreadyExistsError if name.isascii() else InvalidInputError)
+    assert isinstance(await refused(auth.login(name, NEW)), UnauthenticatedError)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fixtures.control.auth import PASSWORD, Auth, refused
 
-from countline.v1 import auth_pb2
+from countline.v1 import auth_pb2, keys_pb2
 from countline_common.access.scopes import Held, not_covered
 from countline_common.errors import (
     AlreadyExistsError,
@@ -22,7 +22,7 @@ from countline_common.errors import (
 )
 from countline_common.grpc.errors import from_rpc_error
 from countline_control.auth import store
-from countline_control.auth.access.roles import BUILT_IN
+from countline_control.auth.access.roles import BUILT_IN, MACHINE_ROLES
 from countline_control.auth.domain import StoredUser
 
 
@@ -57,9 +57,12 @@ async def test_a_custom_role_is_made_held_changed_and_deleted(auth: Auth) -> Non
 async def test_roles_are_listed_by_pages_with_what_they_permit(auth: Auth) -> None:
     admin = auth.by((await auth.login()).access_token)
     first = await admin.ListRoles(auth_pb2.ListRolesRequest(page_size=3))
-    second = await admin.ListRoles(auth_pb2.ListRolesRequest(page_size=3, page_token=first.next_page_token))
+    second = await admin.ListRoles(auth_pb2.ListRolesRequest(page_size=10, page_token=first.next_page_token))
     found = {each.name: set(each.permissions) for each in (*first.roles, *second.roles)}
-    assert (second.next_page_token, found) == ("", {name: set(each.permissions) for name, each in BUILT_IN.items()})
+    assert (second.next_page_token, found) == (
+        "",
+        {name: set(each.permissions) for name, each in (BUILT_IN | MACHINE_ROLES).items()},
+    )
 
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
@@ -171,6 +174,7 @@ STEPS = st.tuples(
         st.tuples(st.just("create"), st.sampled_from(NAMES), ROLES),
         st.tuples(st.just("change"), st.sampled_from(["admin", *NAMES]), ROLES),
         st.tuples(st.just("delete"), st.sampled_from(["admin", *NAMES])),
+        st.tuples(st.just("key"), ROLES),
         st.tuples(st.just("role"), st.sampled_from(CUSTOM), PERMISSIONS),
         st.tuples(st.just("remake"), st.sampled_from(CUSTOM), PERMISSIONS),
     ),
@@ -196,6 +200,7 @@ async def _state(auth: Auth) -> dict[str, StoredUser]:
 
 async def _play(auth: Auth, steps: list) -> None:
     tokens: dict[str, str] = {}
+    keys: dict[str, str] = {}
     for caller, (kind, *details) in steps:
         before = await _state(auth)
         acting = caller if caller in before else next(iter(before))
@@ -203,10 +208,44 @@ async def _play(auth: Auth, steps: list) -> None:
         if acting not in tokens:
             tokens[acting] = (await auth.login(acting)).access_token
             before = await _state(auth)
-        error = await _attempt(auth.by(tokens[acting]), before, kind, details)
+        if kind == "key":
+            await _make_key(auth, tokens[acting], before[acting], details[0], keys)
+            await _check_keys(auth, keys)
+            continue
+        # A key acts for its owner where there is one: it must not help to more than the key permits.
+        credential, held = tokens[acting], before[acting].held
+        if acting in keys:
+            credential = keys[acting]
+            held = auth.verifier.verify(await auth.service.exchange_key(credential)).held
+        error = await _attempt(auth.by(credential), before, kind, details)
         after = await _state(auth)
-        _check(before, after, before[acting].held, error)
+        _check(before, after, held, error)
+        await _check_keys(auth, keys)
         auth.clock.now += 20
+
+
+async def _make_key(auth: Auth, token: str, owner: StoredUser, roles: list, keys: dict) -> None:
+    wanted = keys_pb2.ApiKey(name="k", **_roles(roles))
+    try:
+        made = (await auth.by(token).CreateKey(keys_pb2.CreateKeyRequest(api_key=wanted))).api_key
+    except grpc.aio.AioRpcError as error:
+        assert error.code() is not grpc.StatusCode.INTERNAL  # noqa: PT017  (most attempts may fail)
+        return
+    limits = (await auth.verifier.identify(made.key)).held
+    assert not_covered(owner.held, limits) == []
+    keys[owner.username] = made.key
+
+
+async def _check_keys(auth: Auth, keys: dict) -> None:
+    """No key holds more than its owner holds now."""
+    users = await _state(auth)
+    for name, key in list(keys.items()):
+        try:
+            token = await auth.service.exchange_key(key)
+        except UnauthenticatedError:
+            del keys[name]
+            continue
+        assert not_covered(users[name].held, auth.verifier.verify(token).held) == []
 
 
 async def _attempt(stub: object, users: dict[str, StoredUser], kind: str, details: list) -> CountlineError | None:

@@ -14,6 +14,7 @@ from countline_common.errors import InvalidInputError, UnauthenticatedError
 from countline_common.grpc.permissions import MethodPolicy, ResourceRule, method_policy
 from countline_common.grpc.tokens import (
     CLOCK_LEEWAY_S,
+    CLOCK_SKEW_S,
     Principal,
     TokenSigner,
     TokenVerifier,
@@ -42,6 +43,17 @@ def test_a_token_is_good_until_it_expires(after_s: float, good: bool) -> None:
         verifier.verify(sign())
     else:
         with pytest.raises(UnauthenticatedError, match="has expired"):
+            verifier.verify(sign())
+
+
+@pytest.mark.parametrize(("slow_s", "good"), [(0, True), (CLOCK_SKEW_S, True), (CLOCK_SKEW_S + 2, False)])
+def test_a_clock_that_is_a_minute_slow_takes_new_tokens(slow_s: float, good: bool) -> None:
+    """A service whose clock was 6 s slow refused every new token, because it came from the future."""
+    verifier = TokenVerifier(PUBLIC, lambda: NOW - slow_s)
+    if good:
+        verifier.verify(sign())
+    else:
+        with pytest.raises(UnauthenticatedError, match="is not valid"):
             verifier.verify(sign())
 
 

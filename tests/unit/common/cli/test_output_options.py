@@ -40,8 +40,7 @@ READ = {
     "models quantize model",
     "recount --from",
     "replay file",
-    "tokens service --key",
-    "tokens worker --key",
+    "roles validate file",
     "worker --config",
 }
 NO_FILES_TO_READ = {"models render --out", "models trial --plot"}
