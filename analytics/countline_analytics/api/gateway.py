@@ -20,6 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from google.protobuf import message_factory
 from google.protobuf.message import Message
 
+from countline_analytics.api.browser_login import browser_login
 from countline_analytics.api.services import Method
 from countline_analytics.api.transcoding import Route, build_request
 from countline_analytics.questions.callers import Caller
@@ -163,6 +164,7 @@ def add_routes(
     upstreams: Mapping[str, Upstream],
     verifier: TokenVerifier,
     proxies: Collection[Network] = (),
+    public_origin: str = "",
 ) -> None:
     """Add a route for each annotation.
 
@@ -172,6 +174,7 @@ def add_routes(
         upstreams: by full name of the service.
         verifier: checks access tokens.
         proxies: networks of trusted proxies (`client_address`).
+        public_origin: the gateway's address for browsers; empty if it is not configured.
 
     Raises:
         UnroutedServiceError: a service has no upstream.
@@ -181,14 +184,19 @@ def add_routes(
         if upstream is None:
             raise UnroutedServiceError(f"{method.service} has HTTP routes but no upstream")
         for route in method.routes:
-            handler = _handler(method, route, upstream, verifier, proxies)
+            handler = _handler(method, route, upstream, verifier, proxies, public_origin)
             app.router.add_route(route.method, route.aiohttp_path, handler)
             if route.method == "GET":
                 app.router.add_route("HEAD", route.aiohttp_path, handler)
 
 
 def _handler(
-    method: Method, route: Route, upstream: Upstream, verifier: TokenVerifier, proxies: Collection[Network]
+    method: Method,
+    route: Route,
+    upstream: Upstream,
+    verifier: TokenVerifier,
+    proxies: Collection[Network],
+    public_origin: str,
 ) -> Any:
     async def handle(request: web.Request) -> web.StreamResponse:
         context = _context(request, proxies)
@@ -197,12 +205,17 @@ def _handler(
         values = [request.match_info[name] for name in route.parameters]
         body = await _json_body(request)
         message = build_request(method.descriptor.input_type, route, values, request.query.items(), body)
+        browser = browser_login(request, method, message, public_origin)
         response = await upstream.call(method, message, context)
+        cookie = browser.answer(response) if browser is not None else None
         data = getattr(response, route.response_body) if route.response_body else response
         if item := method.creates(route):
             location = f"{request.rel_url.raw_path}/{quote(str(getattr(data, item)), safe='')}"
             return await success(data, HTTPStatus.CREATED, {"Location": location})
-        return await success(data)
+        answer = await success(data)
+        if cookie is not None:
+            cookie.set_on(answer)
+        return answer
 
     return handle
 

@@ -58,6 +58,7 @@ class Api:
     hub: LiveHub
     proxies: tuple[Network, ...]
     body_timeout_s: float
+    public_origin: str = ""
 
     def gateway(self) -> web.Application:
         """Return the application for browsers."""
@@ -81,7 +82,7 @@ class Api:
 
     def _add_rest(self, app: web.Application, methods: Iterable[Method]) -> None:
         chosen = list(methods)
-        add_routes(app, chosen, self.upstreams, self.verifier, self.proxies)
+        add_routes(app, chosen, self.upstreams, self.verifier, self.proxies, self.public_origin)
         description = document(chosen)
 
         async def openapi(_: web.Request) -> web.Response:
@@ -157,7 +158,7 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
         hub = LiveHub(parts.feed, parts.bus, statuses, parts.verifier, directory)
         upstreams = _upstreams(settings, parts, channels, directory)
         proxies, body_timeout_s = settings.proxy_networks(), settings.gateway_body_timeout_s
-        api = Api(http_methods(), upstreams, parts.verifier, hub, proxies, body_timeout_s)
+        api = Api(http_methods(), upstreams, parts.verifier, hub, proxies, body_timeout_s, settings.public_origin())
         changes = follow_changes(parts.bus, directory.forget)
         revocations = RevocationFeed(lambda: parts.bus.jetstream, parts.verifier.revocations)
         await stack.enter_async_context(
