@@ -82,7 +82,7 @@ def browser_login(request: web.Request, method: Method, message: Message, public
     Raises:
         PermissionDeniedError: the request would use the cookie, and comes from another site.
     """
-    if method.service != AUTH_SERVICE:
+    if method.service != AUTH_SERVICE or not _is_about_sessions(method):
         return None
     takes = "refresh_token" in message.DESCRIPTOR.fields_by_name and not message.refresh_token  # type: ignore[attr-defined]
     token = request.cookies.get(COOKIE, "") if takes else ""
@@ -92,6 +92,13 @@ def browser_login(request: web.Request, method: Method, message: Message, public
     if takes:
         message.refresh_token = token  # type: ignore[attr-defined]
     return BrowserLogin(urlsplit(origin).scheme == "https", method.descriptor.name in ENDINGS)
+
+
+def _is_about_sessions(method: Method) -> bool:
+    """Whether a method takes or gives a refresh token, or ends the session. A browser sends no `Origin` with reads."""
+    takes = "refresh_token" in method.descriptor.input_type.fields_by_name
+    gives = "tokens" in method.descriptor.output_type.fields_by_name
+    return takes or gives or method.descriptor.name in ENDINGS
 
 
 def own_origin(request: web.Request, public_origin: str) -> str:
