@@ -25,6 +25,7 @@ COMMANDS: list[LazyCommand] = [
     _command("users", "identity.accounts:app", "Manage users."),
     _command("auth", "identity.explain:app", "Explain who may do what."),
     _command("roles", "identity.roles:app", "Manage roles: what users may do."),
+    _command("audit", "audit:app", "List, export and verify the audit: who changed what."),
     _command("certs", "certs:app", "Make and inspect the certificates that the parts use for TLS."),
     _command("secrets", "secrets:app", "Rotate the keys that encrypt stored secrets."),
     _command("tokens", "identity.tokens:app", "Make tokens for workers and services on other machines."),

@@ -10,11 +10,10 @@ from typing import Final, TypeVar
 
 import psycopg.errors
 from sqlalchemy import Table, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from countline_common.data.database import create_engine
+from countline_common.data.database import create_engine, is_away
 from countline_common.errors import CountlineError, DeadlineExceededError, ResourceExhaustedError, UnavailableError
 from countline_common.resilience.retry import retrying
 
@@ -22,21 +21,6 @@ READ_PATIENCE_S: Final = 5.0
 """Longer than PostgreSQL takes to recover from a crash, shorter than callers wait."""
 
 _Result = TypeVar("_Result")
-
-
-def is_away(error: Exception) -> bool:
-    """Whether an exception means that the database cannot be reached now, not that a statement failed."""
-    if isinstance(error, PoolTimeoutError | InterfaceError):
-        return True
-    if not isinstance(error, DBAPIError):
-        return False
-    return error.connection_invalidated or (isinstance(error, OperationalError) and not _is_answer(error))
-
-
-def _is_answer(error: DBAPIError) -> bool:
-    """Whether the database answered with a refusal: a timeout, a deadlock, or a full disk."""
-    answers = (psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected, psycopg.errors.DiskFull)
-    return isinstance(error.orig, answers)
 
 
 def _was_cancelled(error: DBAPIError) -> bool:

@@ -40,6 +40,11 @@ class ControlSettings(TlsSettings):
     token_private_key_file: Path | None = None
     """Only for auth."""
     token_public_key_file: Path | None = None
+    audit_key_file: Path | None = None
+    """Key that signs the audit; only for auth. By default `audit-key.pem` beside the private key of tokens; it is made
+    if there is none."""
+    audit_retention_days: int = Field(default=0, ge=0, le=36_500)
+    """Rows of the audit that are older are purged; 0 keeps them for ever. At least 30."""
     admin_password_file: Path | None = None
     """Password of the first user, `admin`; read only if there is no user yet."""
     trusted_proxies: str = "127.0.0.0/8,::1/128"

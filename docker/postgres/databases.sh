@@ -16,3 +16,8 @@ done
 psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname analytics <<'SQL'
 SELECT 'CREATE EXTENSION IF NOT EXISTS timescaledb' FROM pg_available_extensions WHERE name = 'timescaledb' \gexec
 SQL
+
+# Owns the tables of the audit once they are protected; a restored database names it.
+psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres <<'SQL'
+CREATE ROLE countline_audit NOLOGIN;
+SQL

@@ -25,10 +25,11 @@ from countline_analytics.api.services import Method
 from countline_analytics.api.transcoding import Route, build_request
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.service import Handler
-from countline_common.errors import InvalidInputError, UnauthenticatedError
-from countline_common.grpc.authorization import authorize, bearer_token, check_reach
+from countline_common.audit.calls import OK, AuditedCall, AuditTrail, resource_of, set_current_call
+from countline_common.errors import CountlineError, InvalidInputError, UnauthenticatedError
+from countline_common.grpc.authorization import bearer_token, check_permission, check_reach
 from countline_common.grpc.errors import translated
-from countline_common.grpc.tokens import TokenVerifier
+from countline_common.grpc.tokens import Principal, TokenVerifier
 from countline_common.http.client_address import Network, address, calling
 from countline_common.http.rest_json import to_json
 from countline_common.untrusted_json import parse_json
@@ -110,6 +111,7 @@ class LocalUpstream:
         handlers: its methods by name.
         verifier: checks access tokens.
         site_of: finds the site of a camera for a caller.
+        trail: completes the audit rows of calls.
     """
 
     def __init__(
@@ -117,22 +119,51 @@ class LocalUpstream:
         handlers: Mapping[str, Handler],
         verifier: TokenVerifier,
         site_of: Callable[[Caller, str], Awaitable[str]],
+        trail: AuditTrail,
     ) -> None:
         self._handlers = handlers
         self._verifier = verifier
         self._site_of = site_of
+        self._trail = trail
 
     async def call(self, method: Method, request: Message, context: CallContext) -> Message:
-        caller = self._caller(method, context)
+        principal = self._verifier.verify(bearer_token(context.authorization))
+        if not method.policy.audited:
+            return await self._answer(method, request, principal, context)
+        name = method.path.strip("/")
+        audited = AuditedCall(name, context.request_id, context.client_address)
+        audited.subject, audited.name = principal.subject, principal.name
+        audited.resource = resource_of(name, request)
+        set_current_call(audited)
+        try:
+            response = await self._answer(method, request, principal, context)
+        except BaseException as error:
+            await self._trail.finish(audited, *_outcome(error))
+            raise
+        finally:
+            set_current_call(None)  # the next request of the connection runs in the same task
+        await self._trail.finish(audited, OK, "")
+        return response
+
+    async def _answer(self, method: Method, request: Message, principal: Principal, context: CallContext) -> Message:
+        check_permission(principal, method.path, method.policy)
+        caller = Caller(principal, context.authorization, principal.reach(method.policy.permission))
         site_of = partial(self._site_of, caller)
         await check_reach(caller.principal, method.path, method.policy, request, site_of)
         async with asyncio.timeout(CALL_TIMEOUT_S):
             response: Message = await self._handlers[method.descriptor.name](request, caller)
         return response
 
-    def _caller(self, method: Method, context: CallContext) -> Caller:
-        principal = authorize(self._verifier, context.authorization, method.path, method.policy)
-        return Caller(principal, context.authorization, principal.reach(method.policy.permission))
+
+def _outcome(error: BaseException) -> tuple[str, str]:
+    """Return the status of a call that failed, and why."""
+    if isinstance(error, CountlineError):
+        return error.code, error.message
+    if isinstance(error, asyncio.CancelledError):
+        return "CANCELLED", "the caller disconnected"
+    if isinstance(error, TimeoutError):
+        return "DEADLINE_EXCEEDED", "the call took too long"
+    return "INTERNAL", "something went wrong on our side"
 
 
 class WatchedUpstream:

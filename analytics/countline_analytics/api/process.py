@@ -35,7 +35,9 @@ from countline_analytics.live.websocket import LiveHub
 from countline_analytics.processes import check_database, stop_signals, until_available
 from countline_analytics.questions.service import make_handlers
 from countline_analytics.settings import ApiSettings
+from countline_analytics.store.outbox import outbox as outbox_rows
 from countline_common.data import database
+from countline_common.data.outbox import Outbox, OutboxRelay, OutboxTrail
 from countline_common.data.revocation_feed import RevocationFeed
 from countline_common.grpc.channels import open_channel
 from countline_common.grpc.tokens import TokenVerifier
@@ -156,14 +158,29 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
             parts.engine, cameras_pb2_grpc.CameraServiceStub(channels[settings.cameras_address])
         )
         hub = LiveHub(parts.feed, parts.bus, statuses, parts.verifier, directory)
-        upstreams = _upstreams(settings, parts, channels, directory)
+        outbox = Outbox(outbox_rows)
+        trail = OutboxTrail(parts.engine.begin, outbox)
+        relay = OutboxRelay(parts.engine.begin, outbox, parts.bus, trail)
+        upstreams = _upstreams(settings, channels, directory)
+        upstreams[COUNT_SERVICE] = LocalUpstream(
+            make_handlers(parts.engine, directory, outbox), parts.verifier, directory.site_of, trail
+        )
         proxies, body_timeout_s = settings.proxy_networks(), settings.gateway_body_timeout_s
         api = Api(http_methods(), upstreams, parts.verifier, hub, proxies, body_timeout_s, settings.public_origin())
         changes = follow_changes(parts.bus, directory.forget)
         revocations = RevocationFeed(lambda: parts.bus.jetstream, parts.verifier.revocations)
         await stack.enter_async_context(
-            _tasks(parts.bus.run(), parts.feed.run(), statuses.run(), changes, revocations.run(), stopping=stopping)
+            _tasks(
+                parts.bus.run(),
+                parts.feed.run(),
+                statuses.run(),
+                changes,
+                revocations.run(),
+                relay.run(),
+                stopping=stopping,
+            )
         )
+        stack.callback(relay.stop)
         stack.callback(revocations.stop)  # nats-py may raise an error of its own in place of a cancellation
         addresses = {
             "gateway": await _listen(stack, api.gateway(), settings.gateway_address, settings.gateway_idle_timeout_s),
@@ -179,19 +196,18 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
 
 
 def _upstreams(
-    settings: ApiSettings, parts: ApiParts, channels: Mapping[str, grpc.aio.Channel], directory: CameraDirectory
+    settings: ApiSettings, channels: Mapping[str, grpc.aio.Channel], directory: CameraDirectory
 ) -> dict[str, Upstream]:
-    """Return the upstream of each service, by full service name."""
-    counts = make_handlers(parts.engine, directory)
+    """Return the upstream of each service of the control-plane, by full service name."""
     return {
         "countline.v1.AuthService": RemoteUpstream(channels[settings.auth_address]),
+        "countline.v1.AuditService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.CameraService": WatchedUpstream(
             RemoteUpstream(channels[settings.cameras_address]), directory.forget
         ),
         "countline.v1.SecretService": RemoteUpstream(channels[settings.cameras_address]),
         "countline.v1.WorkerService": RemoteUpstream(channels[settings.workers_address]),
         "countline.v1.ModelService": RemoteUpstream(channels[settings.models_address], MODEL_CHANGE_TIMEOUT_S),
-        COUNT_SERVICE: LocalUpstream(counts, parts.verifier, directory.site_of),
     }
 
 

@@ -13,19 +13,21 @@ from countline_analytics.questions.occupancy import OccupancyQueries
 from countline_analytics.questions.trajectories import TrajectoryQueries
 from countline_analytics.questions.truth import Truths
 from countline_analytics.questions.visits import VisitQueries
+from countline_common.data.outbox import Outbox
 
 Handler = Callable[[Any, Caller], Awaitable[Any]]
 """Takes the request message of a method and the caller; returns the response message."""
 
 
-def make_handlers(engine: AsyncEngine, directory: CameraDirectory) -> Mapping[str, Handler]:
+def make_handlers(engine: AsyncEngine, directory: CameraDirectory, outbox: Outbox) -> Mapping[str, Handler]:
     """Return the methods of the service by name.
 
     Args:
         engine: connects to the analytics database.
         directory: looks up cameras, lines and zones.
+        outbox: takes the audit rows of changes.
     """
-    queries, truths = CountQueries(engine, directory), Truths(engine, directory)
+    queries, truths = CountQueries(engine, directory), Truths(engine, directory, outbox)
     return {
         "QueryCounts": queries.query_counts,
         "ListCrossings": queries.list_crossings,

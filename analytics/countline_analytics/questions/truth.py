@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from countline.v1 import counts_pb2
+from countline_analytics.directory import CameraDirectory
 from countline_analytics.instants import EPOCH, from_proto, to_datetime, to_proto, to_us, utc_now
 from countline_analytics.questions.answers import Questions
 from countline_analytics.questions.callers import Caller
@@ -19,6 +20,7 @@ from countline_analytics.questions.coverage import Interval, decided, intersecti
 from countline_analytics.questions.matching import MARGIN_US, TOLERANCE_US, MatchResult, compare, occurrences
 from countline_analytics.store.spans import CoveredSpan
 from countline_analytics.store.sql import query
+from countline_common.data.outbox import Outbox
 from countline_common.errors import AlreadyExistsError, FieldProblem, InvalidInputError, NotFoundError
 from countline_counting.rules import LATEST_S
 
@@ -62,7 +64,17 @@ class TruthSet:
 
 
 class Truths(Questions):
-    """Stores truth sets and compares counts with them."""
+    """Stores truth sets and compares counts with them.
+
+    Args:
+        engine: connects to the analytics database.
+        directory: looks up cameras, lines and zones.
+        outbox: takes the audit rows of changes.
+    """
+
+    def __init__(self, engine: AsyncEngine, directory: CameraDirectory, outbox: Outbox) -> None:
+        super().__init__(engine, directory)
+        self._outbox = outbox
 
     async def create_truth_set(
         self, request: counts_pb2.CreateTruthSetRequest, caller: Caller
@@ -84,6 +96,7 @@ class Truths(Questions):
                 )
             await connection.execute(query("counts", "add_truth_set"), parameters)
             await connection.execute(query("counts", "add_truth_crossings"), parameters)
+            await self._outbox.record(connection, _place(truth), after=_message(truth))
         return counts_pb2.CreateTruthSetResponse(truth_set=_message(truth))
 
     async def list_truth_sets(
@@ -109,11 +122,16 @@ class Truths(Questions):
         self, request: counts_pb2.DeleteTruthSetRequest, _: Caller
     ) -> counts_pb2.DeleteTruthSetResponse:
         """Delete a truth set (`CountService.DeleteTruthSet`)."""
-        parameters = {"truth_set_id": _asked_id(request), "camera_id": request.camera_id}
+        truth_set_id = _asked_id(request)
+        parameters = {"truth_set_id": truth_set_id, "camera_id": request.camera_id}
         async with self._engine.begin() as connection:
-            result = await connection.execute(query("counts", "drop_truth_set"), parameters)
-            if result.rowcount == 0:
+            await connection.execute(query("counts", "lock_truth"), {"camera_id": request.camera_id})
+            truths = await _read(connection, request.camera_id)
+            truth = next((each for each in truths if each.truth_set_id == truth_set_id), None)
+            if truth is None:
                 raise _no_truth_set(request)
+            await connection.execute(query("counts", "drop_truth_set"), parameters)
+            await self._outbox.record(connection, _place(truth), before=_message(truth))
         return counts_pb2.DeleteTruthSetResponse()
 
     async def verify_counts(
@@ -136,6 +154,11 @@ class Truths(Questions):
     async def _require_camera(self, camera_id: str, caller: Caller) -> None:
         if camera_id not in await self._directory.cameras(caller, lambda cameras: camera_id in cameras):
             raise _no_camera(camera_id)
+
+
+def _place(truth: TruthSet) -> str:
+    """Return the resource of a truth set in the audit."""
+    return f"cameras/{truth.camera_id}/truth/{truth.truth_set_id}"
 
 
 def _asked_id(request: counts_pb2.GetTruthSetRequest | counts_pb2.DeleteTruthSetRequest) -> uuid.UUID:

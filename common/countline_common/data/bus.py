@@ -28,6 +28,8 @@ JOBS: Final = "JOBS"
 NOTIFY: Final = "NOTIFY"
 TRIALS: Final = "TRIALS"
 DLQ: Final = "DLQ"
+AUDIT: Final = "AUDIT"
+AUDIT_CHECKPOINTS: Final = "AUDIT_CHECKPOINTS"
 
 GIB: Final = 1024**3
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -89,6 +91,19 @@ def domain_subject(aggregate: str, event: str) -> str:
     return f"countline.domain.{_token(aggregate)}.{_token(event)}"
 
 
+def audit_subject(part: str) -> str:
+    """Subject of the `AuditRow`s of a service, such as `countline.audit.rows.cameras`."""
+    return f"countline.audit.rows.{_token(part)}"
+
+
+CHECKPOINT_SUBJECTS: Final = "countline.audit.checkpoints.>"
+
+
+def checkpoint_subject(*, purge: bool) -> str:
+    """Subject of the `AuditCheckpoint`s of rows, or of purges."""
+    return f"countline.audit.checkpoints.{'purges' if purge else 'rows'}"
+
+
 def dlq_subject(stream: str) -> str:
     """Subject of a stream's messages that cannot be handled."""
     return f"countline.dlq.{_token(stream)}"
@@ -136,7 +151,31 @@ def stream_configs(*, replicas: int = 1, counts_max_bytes: int = 10 * GIB) -> li
             duplicate_window=DUPLICATE_WINDOW_S,
             num_replicas=replicas,
         ),
+        *_audit_configs(replicas),
         StreamConfig(name=DLQ, subjects=["countline.dlq.>"], storage=file, max_bytes=GIB, num_replicas=replicas),
+    ]
+
+
+def _audit_configs(replicas: int) -> list[StreamConfig]:
+    """Return the streams of the audit. AUDIT refuses rows while it is full, and the outboxes keep them."""
+    return [
+        StreamConfig(
+            name=AUDIT,
+            subjects=["countline.audit.rows.>"],
+            storage=StorageType.FILE,
+            retention=RetentionPolicy.WORK_QUEUE,
+            discard=DiscardPolicy.NEW,
+            max_bytes=GIB,
+            duplicate_window=DUPLICATE_WINDOW_S,
+            num_replicas=replicas,
+        ),
+        StreamConfig(
+            name=AUDIT_CHECKPOINTS,
+            subjects=[CHECKPOINT_SUBJECTS],
+            storage=StorageType.FILE,
+            max_bytes=GIB,
+            num_replicas=replicas,
+        ),
     ]
 
 

@@ -8,12 +8,14 @@ import zlib
 from importlib.resources import as_file, files
 from typing import Final
 
+import psycopg.errors
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine as create_sync_engine
 from sqlalchemy import text
 from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from countline_common.errors import UnavailableError
@@ -43,6 +45,21 @@ def create_engine(dsn: str) -> AsyncEngine:
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
         },
     )
+
+
+def is_away(error: Exception) -> bool:
+    """Whether an exception means that the database cannot be reached now, not that a statement failed."""
+    if isinstance(error, PoolTimeoutError | InterfaceError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    return error.connection_invalidated or (isinstance(error, OperationalError) and not _is_answer(error))
+
+
+def _is_answer(error: DBAPIError) -> bool:
+    """Whether the database answered with a refusal: a timeout, a deadlock, or a full disk."""
+    answers = (psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected, psycopg.errors.DiskFull)
+    return isinstance(error.orig, answers)
 
 
 async def migrate(dsn: str, package: str, schema: str) -> None:

@@ -35,10 +35,19 @@ def authorize(verifier: TokenVerifier, authorization: str, method: str, policy: 
         PermissionDeniedError: the caller lacks the permission, or the method names none.
     """
     principal = verifier.verify(bearer_token(authorization))
+    check_permission(principal, method, policy)
+    return principal
+
+
+def check_permission(principal: Principal, method: str, policy: MethodPolicy) -> None:
+    """Check that a caller holds the permission of a method over something.
+
+    Raises:
+        PermissionDeniedError: the caller lacks the permission, or the method names none.
+    """
     if not policy.permission or policy.resource is None:
         raise PermissionDeniedError(f"{method} names no permission or no resource, so no caller is permitted")
     require(principal, policy.permission, f"call {method}")
-    return principal
 
 
 async def check_reach(principal: Principal, method: str, policy: MethodPolicy, request: Any, site_of: SiteOf) -> None:

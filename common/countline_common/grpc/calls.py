@@ -7,8 +7,9 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import grpc
@@ -16,6 +17,7 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 from prometheus_client import Counter, Gauge, Histogram
 
+from countline_common.audit.calls import AuditedCall, AuditTrail, resource_of, set_current_call
 from countline_common.errors import (
     CountlineError,
     DeadlineExceededError,
@@ -23,16 +25,19 @@ from countline_common.errors import (
     InvalidInputError,
     UnauthenticatedError,
 )
-from countline_common.grpc.authorization import SiteOf, authorize, check_reach, no_sites
+from countline_common.grpc.authorization import SiteOf, bearer_token, check_permission, check_reach, no_sites
 from countline_common.grpc.errors import to_status
 from countline_common.grpc.permissions import OPEN_SERVICES, method_policy
 from countline_common.grpc.texts import check_texts
 from countline_common.grpc.tokens import Principal, TokenVerifier
+from countline_common.http.client_address import Network, caller_address
 from countline_common.logs import get_logger
 
 REQUEST_ID_KEY: Final = "x-request-id"
 DRAIN_S: Final = 2.0
 """How long the messages of a refused stream are read at most."""
+RECHECK_S: Final = 1.0
+"""How often the access of the caller of an open stream is checked again."""
 DRAIN_GAP_S: Final = 0.1
 """The caller of a refused stream that sends nothing for so long has sent all."""
 
@@ -67,24 +72,53 @@ def current_request_id() -> str:
     return _request_id.get()
 
 
-class _Call:
-    """One call: authorises it, measures it, and maps its errors."""
+@dataclass(frozen=True, slots=True)
+class CallRules:
+    """What a server does with every call.
 
-    def __init__(
-        self, method: str, context: Any, verifier: TokenVerifier, translate: Translate, site_of: SiteOf
-    ) -> None:
+    Args:
+        verifier: checks access tokens.
+        translate: maps exceptions of libraries.
+        call_limit_s: seconds that a method with one answer may take.
+        message_limit_s: seconds in which a message has to arrive, also each one of a stream.
+        site_of: finds the site of a camera that a request names.
+        trails: by full name of a service, where the rows of its calls go.
+        proxies: networks of our own proxies: their header names the address of a caller.
+    """
+
+    verifier: TokenVerifier
+    translate: Translate
+    call_limit_s: float
+    message_limit_s: float
+    site_of: SiteOf = no_sites
+    trails: Mapping[str, AuditTrail] = field(default_factory=dict)
+    proxies: Collection[Network] = ()
+
+
+class _Call:
+    """One call: authorises it, measures it, maps its errors, and completes its audit row."""
+
+    def __init__(self, method: str, context: Any, rules: CallRules) -> None:
         self._method = method
-        self._site_of = site_of
+        self._site_of = rules.site_of
         self._context = context
-        self._verifier = verifier
-        self._translate = translate
+        self._verifier = rules.verifier
+        self._translate = rules.translate
         self._metadata = dict(context.invocation_metadata() or ())
         self._started = time.perf_counter()
         self._id = str(self._metadata.get(REQUEST_ID_KEY) or secrets.token_hex(8))[:64]
+        self._trail = rules.trails.get(method.strip("/").partition("/")[0])
+        self._audited = self._new_row(rules) if self._trail and method_policy(method).audited else None
+
+    def _new_row(self, rules: CallRules) -> AuditedCall:
+        forwarded_for = str(self._metadata.get("x-forwarded-for", ""))
+        address = caller_address(self._context.peer(), forwarded_for, rules.proxies)
+        return AuditedCall(self._method.strip("/"), self._id, address)
 
     def __enter__(self) -> Self:
         _request_id.set(self._id)
         _principal.set(None)
+        set_current_call(self._audited)
         OPEN_CALLS.labels(self._method).inc()
         return self
 
@@ -103,7 +137,11 @@ class _Call:
             return
         try:
             authorization = str(self._metadata.get("authorization", ""))
-            _principal.set(authorize(self._verifier, authorization, self._method, policy))
+            principal = self._verifier.verify(bearer_token(authorization))
+            _principal.set(principal)
+            if self._audited is not None:
+                self._audited.subject, self._audited.name = principal.subject, principal.name
+            check_permission(principal, self._method, policy)
         except CountlineError:
             REFUSED.labels(self._method).inc()
             raise
@@ -114,6 +152,8 @@ class _Call:
         Raises:
             PermissionDeniedError: it lies outside.
         """
+        if self._audited is not None:
+            self._audited.resource = resource_of(self._audited.method, request)
         principal = _principal.get()
         if principal is None:
             return  # a public method
@@ -123,18 +163,58 @@ class _Call:
             REFUSED.labels(self._method).inc()
             raise
 
-    def succeeded(self) -> None:
+    @contextlib.asynccontextmanager
+    async def while_permitted(self) -> AsyncIterator[None]:
+        """End what runs inside when the access of the caller ends, such as by a logout.
+
+        Raises:
+            UnauthenticatedError: the access has ended.
+        """
+        principal = _principal.get()
+        if principal is None:  # a public method
+            yield
+            return
+        try:
+            async with asyncio.timeout(None) as limit:
+                watch = asyncio.create_task(self._watch(principal, limit), name=f"access of {self._method}")
+                try:
+                    yield
+                finally:
+                    watch.cancel()
+        except TimeoutError:
+            if limit.expired():
+                self._verifier.check(principal)
+            raise
+
+    async def _watch(self, principal: Principal, limit: asyncio.Timeout) -> None:
+        try:
+            while True:
+                self._verifier.check(principal)
+                await asyncio.sleep(RECHECK_S)
+        except UnauthenticatedError:
+            limit.reschedule(asyncio.get_running_loop().time())
+
+    async def succeeded(self) -> None:
         """Log and measure a call that succeeded."""
+        await self._audit("OK")
         self._record("OK")
+
+    async def _audit(self, code: str, problem: str = "") -> None:
+        """Complete the audit row. A call without a valid token leaves none: its caller is unknown."""
+        is_known = _principal.get() is not None or method_policy(self._method).public
+        if self._trail is not None and self._audited is not None and is_known:
+            await self._trail.finish(self._audited, code, problem)
 
     async def fail(self, error: BaseException) -> None:
         """End the call with the status of an exception; always raises."""
         if isinstance(error, asyncio.CancelledError) or self._context.done():
             self._record("CANCELLED")
+            await self._audit("CANCELLED", "the caller disconnected")
             raise error
         if isinstance(error, grpc.aio.AbortError):
             raise error
         mapped = self._as_ours(error)
+        await self._audit(mapped.code, mapped.message)
         self._record(mapped.code, mapped.message)
         status = rpc_status.to_status(to_status(mapped, self._id))
         await self._context.abort(status.code, status.details, status.trailing_metadata)
@@ -264,26 +344,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     before its message is read, and a message has to arrive in time.
 
     Args:
-        verifier: checks access tokens.
-        translate: maps exceptions of libraries.
-        call_limit_s: seconds that a method with one answer may take.
-        message_limit_s: seconds in which a message has to arrive, also each one of a stream.
-        site_of: finds the site of a camera that a request names.
+        rules: what it does with every call.
     """
 
-    def __init__(
-        self,
-        verifier: TokenVerifier,
-        translate: Translate,
-        call_limit_s: float,
-        message_limit_s: float,
-        site_of: SiteOf = no_sites,
-    ) -> None:
-        self._verifier = verifier
-        self._site_of = site_of
-        self._translate = translate
-        self._call_limit_s = call_limit_s
-        self._message_limit_s = message_limit_s
+    def __init__(self, rules: CallRules) -> None:
+        self._rules = rules
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
@@ -299,32 +364,32 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def _unary(self, method: str, behaviour: Any, *, streams: bool) -> Any:
         async def call(requests: Any, context: Any) -> Any:
-            messages = _Messages(requests, self._message_limit_s)
-            with _Call(method, context, self._verifier, self._translate, self._site_of) as call:
+            messages = _Messages(requests, self._rules.message_limit_s)
+            with _Call(method, context, self._rules) as call:
                 try:
                     call.authorize()
                     request = messages if streams else await messages.only()
                     await call.check_reach(None if streams else request)
-                    async with asyncio.timeout(self._call_limit_s):
+                    async with asyncio.timeout(self._rules.call_limit_s):
                         response = await behaviour(request, context)
                 except BaseException as error:  # noqa: BLE001  (mapped to a status, or raised again)
                     return await call.fail(error)
-                call.succeeded()
+                await call.succeeded()
                 return response
 
         return call
 
     def _stream(self, method: str, behaviour: Any, *, streams: bool) -> Any:
         async def call(requests: Any, context: Any) -> AsyncIterator[Any]:
-            messages = _Messages(requests, self._message_limit_s)
-            with _Call(method, context, self._verifier, self._translate, self._site_of) as call:
+            messages = _Messages(requests, self._rules.message_limit_s)
+            with _Call(method, context, self._rules) as call:
                 try:
                     call.authorize()
                     request = messages if streams else await messages.only()
                     await call.check_reach(None if streams else request)
                     answered = behaviour(request, context)
                     if hasattr(answered, "__aiter__"):
-                        async with contextlib.aclosing(answered) as responses:
+                        async with call.while_permitted(), contextlib.aclosing(answered) as responses:
                             async for response in responses:
                                 yield response
                     else:  # health and reflection write their responses themselves
@@ -334,6 +399,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                         await messages.drain()
                     await call.fail(error)
                     return
-                call.succeeded()
+                await call.succeeded()
 
         return call

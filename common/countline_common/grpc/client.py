@@ -11,7 +11,14 @@ from typing import Any, cast
 
 import grpc
 
-from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, secrets_pb2_grpc, workers_pb2_grpc
+from countline.v1 import (
+    audit_pb2_grpc,
+    auth_pb2_grpc,
+    cameras_pb2_grpc,
+    models_pb2_grpc,
+    secrets_pb2_grpc,
+    workers_pb2_grpc,
+)
 from countline_common.errors import NotFoundError, UnavailableError
 from countline_common.grpc.authorization import bearer
 from countline_common.grpc.channels import open_channel
@@ -70,9 +77,9 @@ class Client:
         self.endpoints = target.endpoints
         self.tls = target.tls
         self.session = channels.session
-        self.auth: auth_pb2_grpc.AuthServiceAsyncStub = auth_pb2_grpc.AuthServiceStub(
-            channels.open(target.endpoints.auth)
-        )
+        auth = channels.open(target.endpoints.auth)
+        self.auth: auth_pb2_grpc.AuthServiceAsyncStub = auth_pb2_grpc.AuthServiceStub(auth)
+        self.audit: audit_pb2_grpc.AuditServiceAsyncStub = audit_pb2_grpc.AuditServiceStub(auth)
         cameras = channels.open(target.endpoints.cameras)
         self.cameras: cameras_pb2_grpc.CameraServiceAsyncStub = cameras_pb2_grpc.CameraServiceStub(cameras)
         self.secrets: secrets_pb2_grpc.SecretServiceAsyncStub = secrets_pb2_grpc.SecretServiceStub(cameras)

@@ -12,6 +12,7 @@ OPEN_SERVICES: Final = frozenset(
     {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection"}
 )
 """Services of gRPC itself; they show only health and the published contract."""
+_READS: Final = ":read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class MethodPolicy:
     public: bool = False
     permission: str = ""
     resource: ResourceRule | None = None
+    audited: bool = False
+    """Each call leaves a row in the audit: every method does that is not declared to read or to be `unaudited`."""
 
 
 @cache
@@ -53,10 +56,12 @@ def method_policy(method: str) -> MethodPolicy:
     except KeyError:
         return MethodPolicy()
     options = descriptor.GetOptions().Extensions
+    permission = options[options_pb2.permission]
     return MethodPolicy(
         public=options[options_pb2.public],
-        permission=options[options_pb2.permission],
+        permission=permission,
         resource=_rule(options[options_pb2.resource]),
+        audited=not permission.endswith(_READS) and not options[options_pb2.unaudited],
     )
 
 

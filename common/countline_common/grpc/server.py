@@ -7,7 +7,7 @@ to all callers. Health and reflection are open: they show only what this reposit
 
 import asyncio
 import resource
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -16,11 +16,13 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from countline_common.audit.calls import AuditTrail
 from countline_common.errors import UnavailableError
 from countline_common.grpc.authorization import SiteOf, no_sites
-from countline_common.grpc.calls import CallInterceptor, Translate
+from countline_common.grpc.calls import CallInterceptor, CallRules, Translate
 from countline_common.grpc.permissions import OPEN_SERVICES
 from countline_common.grpc.tokens import TokenVerifier
+from countline_common.http.client_address import Network
 from countline_common.logs import get_logger
 from countline_common.settings import host_port
 from countline_common.waiting import happens
@@ -75,6 +77,8 @@ class Service:
     """Whether the service can work. gRPC's health service reports it to load balancers."""
     site_of: SiteOf = no_sites
     """Finds the site of a camera that a request names; not needed by services without such methods."""
+    trail: AuditTrail | None = None
+    """Where the audit rows of its calls go; not needed by services that change nothing."""
 
 
 class GrpcServer:
@@ -89,6 +93,7 @@ class GrpcServer:
         call_limit_s: seconds that one call may take; streams are not limited.
         message_limit_s: seconds in which each message of a caller has to arrive.
         credentials: of TLS; None for a server without.
+        proxies: networks of our own proxies: their header names the address of a caller.
     """
 
     def __init__(
@@ -102,11 +107,14 @@ class GrpcServer:
         call_limit_s: float = CALL_LIMIT_S,
         message_limit_s: float = MESSAGE_LIMIT_S,
         credentials: grpc.ServerCredentials | None = None,
+        proxies: Collection[Network] = (),
     ) -> None:
         host_port(address)
         self._wanted_address = address
         self._services = services
-        self._interceptor = CallInterceptor(verifier, translate, call_limit_s, message_limit_s, self._site_of)
+        trails = {service.name: service.trail for service in services if service.trail is not None}
+        rules = CallRules(verifier, translate, call_limit_s, message_limit_s, self._site_of, trails, proxies)
+        self._interceptor = CallInterceptor(rules)
         self._before_stop = before_stop
         self._credentials = credentials
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]

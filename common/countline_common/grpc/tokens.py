@@ -1,18 +1,20 @@
 """Access tokens: Ed25519-signed JWTs that auth issues and every service can check with the public key.
 
 A token names its subject (`sub`, `name`), roles, permissions with their scopes, and expiry. A check needs no lookup:
-access that ended earlier is kept in memory (`Revocations`). Times are Unix seconds.
+access that ended earlier is kept in memory (`Revocations`). A caller sends the same token many times, so its signature
+is checked once; its expiry and its end are checked each time. Times are Unix seconds.
 """
 
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from joserfc import jwt
-from joserfc.errors import JoseError
+from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import OKPKey
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.util import urlsafe_b64decode
@@ -28,7 +30,8 @@ ISSUER: Final = "countline"
 AUDIENCE: Final = "countline"
 CLOCK_LEEWAY_S: Final = 5
 """Permitted difference between the clocks of two machines."""
-
+MOST_KEPT_TOKENS: Final = 2048
+"""Tokens whose signature need not be checked again. One takes a few kilobytes."""
 
 _UNUSABLE: Final = (JoseError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
 """Errors of reading a token; JSON brings numbers beyond any float."""
@@ -127,6 +130,7 @@ class TokenVerifier:
         """What has ended lately; a `RevocationFeed` fills it."""
         self._key = _load(public_pem, "public key")
         self._clock = clock
+        self._opened = lru_cache(MOST_KEPT_TOKENS)(self._open)  # an error is not kept
 
     @classmethod
     def from_file(cls, path: Path) -> "TokenVerifier":
@@ -141,13 +145,11 @@ class TokenVerifier:
                 for another system.
         """
         try:
-            parse_json(urlsafe_b64decode(token.partition(".")[0].encode()).decode())
-            claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
-            self._registry().validate(claims)
-            principal = _principal(claims)
+            principal = self._opened(token)
         except _UNUSABLE as error:
-            reason = "has expired" if getattr(error, "error", "") == "expired_token" else "is not valid"
-            raise UnauthenticatedError(f"the access token {reason}", hint="log in again") from error
+            raise _refused("has expired" if isinstance(error, ExpiredTokenError) else "is not valid") from error
+        if principal.expires_at <= self._clock() - CLOCK_LEEWAY_S:
+            raise _refused("has expired")
         self.check(principal)
         return principal
 
@@ -160,8 +162,11 @@ class TokenVerifier:
         if self.revocations.refuses(principal.subject, principal.access_revision, principal.session_id):
             raise UnauthenticatedError("this login has ended or its permissions changed", hint="log in again")
 
-    def _registry(self) -> JWTClaimsRegistry:
-        return JWTClaimsRegistry(
+    def _open(self, token: str) -> Principal:
+        """Check the signature and the claims of a token; raises one of `_UNUSABLE`."""
+        parse_json(urlsafe_b64decode(token.partition(".")[0].encode()).decode())
+        claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
+        registry = JWTClaimsRegistry(
             now=int(self._clock()),
             leeway=CLOCK_LEEWAY_S,
             iss={"essential": True, "value": ISSUER},
@@ -169,6 +174,12 @@ class TokenVerifier:
             sub={"essential": True},
             exp={"essential": True},
         )
+        registry.validate(claims)
+        return _principal(claims)
+
+
+def _refused(reason: str) -> UnauthenticatedError:
+    return UnauthenticatedError(f"the access token {reason}", hint="log in again")
 
 
 def _principal(claims: dict[str, Any]) -> Principal:

@@ -6,6 +6,7 @@ proxy wrote that one, and the client can forge the others.
 
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from urllib.parse import unquote
 
 from countline_common.errors import InvalidInputError
 
@@ -51,3 +52,15 @@ def calling(peer: Address | None, forwarded_for: str, trusted: Collection[Networ
     if peer is None or not any(peer in network for network in trusted):
         return peer
     return address(forwarded_for.rpartition(",")[2])
+
+
+def caller_address(peer: str, forwarded_for: str, trusted: Collection[Network]) -> str:
+    """Return the address of the caller of a gRPC server; empty if it is unknown, see `calling`.
+
+    Args:
+        peer: the peer in gRPC's form, such as `ipv4:10.0.0.7:5000`.
+        forwarded_for: the header of the call.
+        trusted: networks of our own proxies; the header is ignored if it comes from elsewhere.
+    """
+    connected = address(unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]"))
+    return str(calling(connected, forwarded_for, trusted) or "")

@@ -10,6 +10,7 @@ from countline.v1 import auth_pb2
 from countline_common.grpc.calls import Context, current_principal
 from countline_common.times import to_timestamp
 from countline_control.auth import domain, store
+from countline_control.auth.base import place_of
 from countline_control.auth.domain import StoredUser
 from countline_control.auth.limiter import forget_user
 from countline_control.auth.messages import session_message, user_message
@@ -30,12 +31,12 @@ class AccountMethods(UserMethods):
         hashed = await self._passwords.hash(password)
         until = self._now() + timedelta(seconds=domain.ONE_TIME_S)
         async with self._database.begin() as connection:
-            holder, user = await self._changed(connection, request.user_id, "reset the password of")
-            user = replace(_revised(user), password_hash=hashed, must_change_password=True, password_expires_at=until)
+            holder, before = await self._changed(connection, request.user_id, "reset the password of")
+            user = replace(_revised(before), password_hash=hashed, must_change_password=True, password_expires_at=until)
             await store.update_user(connection, user)
             await store.end_sessions(connection, user.user_id, self._now())
             await self._end_access(connection, user.user_id, access_revision=user.access_revision)
-            await self._record_user(connection, "password_reset", user, holder.name)
+            await self._record_user(connection, "password_reset", user, holder.name, before=before)
         return auth_pb2.ResetPasswordResponse(password=password, expires_at=to_timestamp(until.timestamp()))
 
     async def DisableUser(self, request: auth_pb2.DisableUserRequest, context: Context) -> auth_pb2.DisableUserResponse:
@@ -43,27 +44,27 @@ class AccountMethods(UserMethods):
             holder, user = await self._changed(connection, request.user_id, "disable")
             if user.disabled_at is None:
                 await self._check_remains(connection, user, "disabled")
-                user = replace(_revised(user), disabled_at=self._now())
+                before, user = user, replace(_revised(user), disabled_at=self._now())
                 await store.update_user(connection, user)
                 await store.end_sessions(connection, user.user_id, self._now())
                 await self._end_access(connection, user.user_id, access_revision=user.access_revision)
-                await self._record_user(connection, "disabled", user, holder.name)
+                await self._record_user(connection, "disabled", user, holder.name, before=before)
         return auth_pb2.DisableUserResponse(user=user_message(user))
 
     async def EnableUser(self, request: auth_pb2.EnableUserRequest, context: Context) -> auth_pb2.EnableUserResponse:
         async with self._database.begin() as connection:
             holder, user = await self._changed(connection, request.user_id, "enable")
             if user.disabled_at is not None:
-                user = replace(_revised(user), disabled_at=None)
+                before, user = user, replace(_revised(user), disabled_at=None)
                 await store.update_user(connection, user)
-                await self._record_user(connection, "enabled", user, holder.name)
+                await self._record_user(connection, "enabled", user, holder.name, before=before)
         return auth_pb2.EnableUserResponse(user=user_message(user))
 
     async def UnlockUser(self, request: auth_pb2.UnlockUserRequest, context: Context) -> auth_pb2.UnlockUserResponse:
         async with self._database.begin() as connection:
-            holder, user = await self._changed(connection, request.user_id, "unlock")
+            _, user = await self._changed(connection, request.user_id, "unlock")
             await forget_user(connection, user.username)
-            await self._audit(connection, holder.name, "user.unlocked", user.username)
+            await self.outbox.record(connection, place_of(user))
         return auth_pb2.UnlockUserResponse(user=user_message(user))
 
     async def ListUserSessions(
@@ -80,19 +81,20 @@ class AccountMethods(UserMethods):
         self, request: auth_pb2.EndUserSessionRequest, context: Context
     ) -> auth_pb2.EndUserSessionResponse:
         async with self._database.begin() as connection:
-            holder, user = await self._changed(connection, request.user_id, "end sessions of")
+            _, user = await self._changed(connection, request.user_id, "end sessions of")
             ended = await store.end_sessions(connection, user.user_id, self._now(), only=request.session_id)
             if not ended:
                 raise no_session(request.session_id)
             await self._end_access(connection, user.user_id, session_ids=ended)
-            await self._audit(connection, holder.name, "session_ended", user.username)
+            session = auth_pb2.Session(session_id=request.session_id)
+            await self.outbox.record(connection, place_of(user), before=session)
         return auth_pb2.EndUserSessionResponse()
 
     async def LogoutUser(self, request: auth_pb2.LogoutUserRequest, context: Context) -> auth_pb2.LogoutUserResponse:
         async with self._database.begin() as connection:
-            holder, user = await self._changed(connection, request.user_id, "log out")
+            _, user = await self._changed(connection, request.user_id, "log out")
             await self._logout_everywhere(connection, user.user_id)
-            await self._audit(connection, holder.name, "user.logged_out", user.username)
+            await self.outbox.record(connection, place_of(user))
         return auth_pb2.LogoutUserResponse()
 
 

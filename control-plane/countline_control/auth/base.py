@@ -5,18 +5,17 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import auth_pb2
 from countline_common.access.scopes import EVERYTHING, Held
+from countline_common.data.outbox import Outbox, OutboxTrail
 from countline_common.errors import PermissionDeniedError, UnauthenticatedError
-from countline_common.grpc.calls import current_principal, current_request_id
+from countline_common.grpc.calls import current_principal
 from countline_common.grpc.tokens import TokenSigner
 from countline_common.http.client_address import Network
-from countline_common.logs import get_logger
 from countline_common.times import to_datetime, to_timestamp
 from countline_control.auth import store
 from countline_control.auth.access.holding import Grantor, check_may_give
@@ -25,13 +24,10 @@ from countline_control.auth.messages import user_message
 from countline_control.auth.passwords import Passwords
 from countline_control.auth.tables import outbox as outbox_rows
 from countline_control.database import Database
-from countline_control.outbox import Outbox
 
 ACCESS_LIFETIME_S: Final = 5 * 60
 """Short: services other than auth check tokens without a lookup, so a token works until it expires."""
 REFRESH_LIFETIME_S: Final = 30 * 24 * 3600
-
-_log = get_logger(__name__)
 
 
 class AuthBase:
@@ -59,6 +55,7 @@ class AuthBase:
         self._passwords = passwords or Passwords()
         self._clock = clock
         self.outbox = Outbox(outbox_rows)
+        self.trail = OutboxTrail(database.begin, self.outbox)
 
     def _now(self) -> datetime:
         return to_datetime(self._clock())
@@ -140,37 +137,27 @@ class AuthBase:
         revisions = await store.end_access(connection, [user_id])
         await self._end_access(connection, user_id, access_revision=revisions[user_id])
 
-    async def _record_user(self, connection: AsyncConnection, event: str, user: StoredUser, actor: str) -> None:
-        """Add a change of a user to the outbox and to the audit."""
-        held = [f"{grant.role} over {grant.scope}" for grant in user.grants]
-        await self._record(connection, "user", event, user.username, user_message(user), actor, roles=held)
-
-    async def _record(
-        self,
-        connection: AsyncConnection,
-        kind: str,
-        event: str,
-        subject: str,
-        message: Message,
-        actor: str = "",
-        **detail: Any,
+    async def _record_user(
+        self, connection: AsyncConnection, event: str, user: StoredUser, actor: str, *, before: StoredUser | None = None
     ) -> None:
-        """Add a change to the outbox and to the audit; `actor` is the caller if it is empty."""
-        actor = actor or current_principal().name
-        await self.outbox.add(connection, kind, event, actor, message)
-        await self._audit(connection, actor, f"{kind}.{event}", subject, **detail)
+        """Add a change of a user to the outbox and to the audit.
 
-    async def _audit(self, connection: AsyncConnection, actor: str, action: str, subject: str, **detail: Any) -> None:
-        _log.info("auth.audit", actor=actor, action=action, subject=subject, **detail)
-        await store.write_audit(
-            connection,
-            at=self._now(),
-            actor=actor,
-            action=action,
-            subject=subject,
-            request_id=current_request_id(),
-            detail=detail,
-        )
+        Args:
+            connection: of the transaction of the change.
+            event: what happened, such as `updated`.
+            user: the user now; for `deleted` the one that was deleted.
+            actor: name of the caller.
+            before: the user before a change.
+        """
+        message, old = user_message(user), user_message(before) if before is not None else None
+        await self.outbox.add(connection, "user", event, actor, message)
+        old, new = (message, None) if event == "deleted" else (old, message)
+        await self.outbox.record(connection, place_of(user), before=old, after=new)
+
+
+def place_of(user: StoredUser) -> str:
+    """Return the resource of a user in the audit."""
+    return f"users/{user.username}"
 
 
 def hash_of(token: str) -> bytes:

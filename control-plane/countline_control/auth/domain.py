@@ -9,14 +9,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import unquote
 
 from zxcvbn import zxcvbn
 
 from countline_common.access.scopes import EVERYTHING, Held, Scope
 from countline_common.access.vocabulary import Permission
 from countline_common.errors import FieldProblem, InvalidInputError, ResourceExhaustedError
-from countline_common.http.client_address import Network, address, calling
 
 MIN_PASSWORD: Final = 10
 MIN_OWN_REST: Final = 6
@@ -235,15 +233,3 @@ def refuse_for(wait: float) -> ResourceExhaustedError:
     return ResourceExhaustedError(
         "too many wrong passwords", hint=f"try again in {seconds} s", retry_after_s=float(seconds)
     )
-
-
-def caller_address(peer: str, forwarded_for: str, trusted: Collection[Network]) -> str:
-    """Return the address of a caller; empty if it is unknown, see `addresses.calling`.
-
-    Args:
-        peer: the peer in gRPC's form, such as `ipv4:10.0.0.7:5000`.
-        forwarded_for: the header of the call.
-        trusted: the networks of our proxies; the header is ignored if it comes from elsewhere.
-    """
-    connected = address(unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]"))
-    return str(calling(connected, forwarded_for, trusted) or "")

@@ -27,17 +27,22 @@ class LoginLimiter:
         self._database = database
         self._clock = clock
 
-    async def count(self, username: str, address: str) -> bool:
+    async def knows(self, username: str, address: str) -> bool:
+        """Whether the user has logged in from this address before."""
+        return await self._database.read(lambda connection: store.has_session_from(connection, username, address))
+
+    async def count(self, username: str, address: str, *, known: bool) -> None:
         """Count an attempt as failed before its password is checked, so that many at once cannot pass together.
 
-        Returns:
-            Whether the user has logged in from this address before.
+        Args:
+            username: as the caller wrote it.
+            address: of the caller; empty if it is unknown.
+            known: what `knows` returned.
 
         Raises:
             ResourceExhaustedError: the caller has to wait.
         """
         async with self._database.begin() as connection:
-            known = await store.has_session_from(connection, username, address)
             for key, free in _keys(username, address, known=known):
                 attempts = await store.lock_attempts(connection, key)
                 wait = domain.wait_s(attempts, free, self._clock())
@@ -45,7 +50,6 @@ class LoginLimiter:
                     raise domain.refuse_for(wait)
                 failures = domain.failures_after(attempts, self._clock())
                 await store.set_attempts(connection, key, failures, to_datetime(self._clock()))
-        return known
 
     async def clear(self, connection: AsyncConnection, username: str, address: str) -> None:
         """Forget the failures after a successful login, inside the caller's transaction."""

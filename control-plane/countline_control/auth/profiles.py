@@ -9,6 +9,7 @@ from countline_common.access.vocabulary import Permission
 from countline_common.errors import FieldProblem, InvalidInputError, NotFoundError
 from countline_common.grpc.calls import Context, current_principal
 from countline_control.auth import domain, store
+from countline_control.auth.base import place_of
 from countline_control.auth.domain import StoredUser
 from countline_control.auth.messages import session_message, user_message
 from countline_control.auth.sessions import SessionMethods
@@ -36,7 +37,7 @@ class ProfileMethods(SessionMethods):
             if user != stored:
                 user = replace(user, revision=stored.revision + 1)
                 await store.update_user(connection, user)
-                await self._record_user(connection, "updated", user, user.username)
+                await self._record_user(connection, "updated", user, user.username, before=stored)
         return auth_pb2.UpdateCurrentUserResponse(user=user_message(user))
 
     async def ChangePassword(
@@ -62,7 +63,8 @@ class ProfileMethods(SessionMethods):
             await self._end_access(connection, user.user_id, access_revision=changed.access_revision)
             keep = current_principal().session_id
             await store.end_sessions(connection, user.user_id, self._now(), keep=keep)
-            await self._audit(connection, user.username, "password_changed", user.username)
+            before, after = user_message(current), user_message(changed)
+            await self.outbox.record(connection, place_of(user), before=before, after=after)
         return auth_pb2.ChangePasswordResponse()
 
     async def ListOwnSessions(
@@ -84,7 +86,8 @@ class ProfileMethods(SessionMethods):
             if not ended:
                 raise no_session(request.session_id)
             await self._end_access(connection, user.user_id, session_ids=ended)
-            await self._audit(connection, user.username, "session_ended", user.username)
+            session = auth_pb2.Session(session_id=request.session_id)
+            await self.outbox.record(connection, place_of(user), before=session)
         return auth_pb2.EndOwnSessionResponse()
 
     async def LogoutEverywhere(
@@ -93,13 +96,14 @@ class ProfileMethods(SessionMethods):
         async with self._database.begin() as connection:
             user = await self._self(connection, Permission.SELF_WRITE)
             await self._logout_everywhere(connection, user.user_id)
-            await self._audit(connection, user.username, "logout_everywhere", user.username)
+            await self.outbox.record(connection, place_of(user))
         return auth_pb2.LogoutEverywhereResponse()
 
     async def _check_current(self, user: StoredUser, password: str, context: Context) -> None:
         """Check the current password; wrong ones count as failed logins, so that a stolen token cannot guess it."""
         address = self._address_of(context)
-        await self._limiter.count(user.username, address)
+        known = await self._limiter.knows(user.username, address)
+        await self._limiter.count(user.username, address, known=known)
         if not await self._passwords.matches(user.password_hash, password):
             problem = FieldProblem("current_password", "is wrong")
             raise InvalidInputError("the password cannot be changed", fields=(problem,))

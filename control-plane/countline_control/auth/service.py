@@ -30,6 +30,7 @@ class AuthService(ProfileMethods, AccountMethods, RoleMethods, auth_pb2_grpc.Aut
             NAME,
             lambda server: auth_pb2_grpc.add_AuthServiceServicer_to_server(self, server),
             self._database.check,
+            trail=self.trail,
         )
 
     async def prepare(self) -> None:

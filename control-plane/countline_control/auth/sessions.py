@@ -13,10 +13,12 @@ from uuid import uuid4
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import auth_pb2
+from countline_common.audit.calls import about
 from countline_common.errors import UnauthenticatedError
 from countline_common.grpc.calls import Context
+from countline_common.http.client_address import caller_address
 from countline_control.auth import domain, store
-from countline_control.auth.base import AuthBase, hash_of
+from countline_control.auth.base import AuthBase, hash_of, place_of
 from countline_control.auth.domain import IssuedTokens, StoredToken, StoredUser
 from countline_control.auth.limiter import LoginLimiter
 from countline_control.auth.messages import tokens_message, user_message
@@ -34,12 +36,15 @@ class SessionMethods(AuthBase):
 
     async def Login(self, request: auth_pb2.LoginRequest, context: Context) -> auth_pb2.LoginResponse:
         address = self._address_of(context)
-        known = await self._limiter.count(request.username, address)
-        user = await self._database.read(lambda connection: store.find_user(connection, request.username))
-        stored = user.password_hash if user else None
-        right = await self._passwords.matches(stored, request.password, known=known)
+        known = await self._limiter.knows(request.username, address)
+        # The turn comes first: a flood of logins is refused before it costs more than one look-up.
+        async with self._passwords.turn(known=known):
+            await self._limiter.count(request.username, address, known=known)
+            user = await self._database.read(lambda connection: store.find_user(connection, request.username))
+            if user is not None:  # people type passwords into the wrong field: the audit names only users that exist
+                about(place_of(user))
+            right = await self._passwords.verify(user.password_hash if user else None, request.password)
         if not right or user is None or not user.may_log_in(self._now()):
-            await self._audit_failed_login(request.username, address)
             raise UnauthenticatedError("the user name or the password is wrong", hint="try again")
         async with self._database.begin() as connection:
             session_id, client = uuid4().hex, _metadata(context, "user-agent")[:LONGEST_CLIENT]
@@ -48,7 +53,9 @@ class SessionMethods(AuthBase):
             await self._limiter.clear(connection, request.username, address)
             await store.insert_session(connection, session_id, user.user_id, self._now(), address, client)
             tokens = await self._issue(connection, session_id, user)
-            await self._audit(connection, user.username, "login", user.username)
+            about(place_of(user), user.user_id, user.username)
+            session = auth_pb2.Session(session_id=session_id, address=address, client=client)
+            await self.outbox.record(connection, place_of(user), after=session)
         return auth_pb2.LoginResponse(tokens=tokens_message(tokens), user=user_message(user))
 
     async def RefreshToken(
@@ -61,12 +68,14 @@ class SessionMethods(AuthBase):
             token = await store.lock_token(connection, hashed)
             if token is not None and self._is_good(token):
                 stolen = self._is_reused(token.used_at)
+                about(place_of(token.user), token.user.user_id, token.user.username)
                 if stolen:
                     await self._end_session(connection, token)
-                    await self._audit(connection, token.user.username, "refresh_token_reused", token.session_id)
                 else:
                     await store.use_token(connection, hashed, self._now())
                     tokens = await self._issue(connection, token.session_id, token.user)
+                # The call of a stolen token is refused below, which completes the row.
+                await self.outbox.record(connection, place_of(token.user), finished=not stolen)
         if tokens is None:
             problem = "was used before, so its session was ended" if stolen else "is not valid any more"
             raise UnauthenticatedError(f"the refresh token {problem}", hint="log in again: countline login")
@@ -77,7 +86,9 @@ class SessionMethods(AuthBase):
             token = await store.lock_token(connection, hash_of(request.refresh_token))
             if token is not None:
                 await self._end_session(connection, token)
-                await self._audit(connection, token.user.username, "logout", token.user.username)
+                about(place_of(token.user), token.user.user_id, token.user.username)
+                session = auth_pb2.Session(session_id=token.session_id)
+                await self.outbox.record(connection, place_of(token.user), before=session)
         return auth_pb2.LogoutResponse()
 
     async def _end_session(self, connection: AsyncConnection, token: StoredToken) -> None:
@@ -102,19 +113,13 @@ class SessionMethods(AuthBase):
 
     def _address_of(self, context: Context) -> str:
         forwarded_for = _metadata(context, "x-forwarded-for")
-        return domain.caller_address(context.peer(), forwarded_for, self._trusted_proxies)
+        return caller_address(context.peer(), forwarded_for, self._trusted_proxies)
 
     def _is_good(self, token: StoredToken) -> bool:
         return token.revoked_at is None and token.expires_at > self._now() and token.user.disabled_at is None
 
     def _is_reused(self, used_at: datetime | None) -> bool:
         return used_at is not None and self._now() - used_at > timedelta(seconds=domain.REUSE_GRACE_S)
-
-    async def _audit_failed_login(self, username: str, address: str) -> None:
-        async with self._database.begin() as connection:
-            # People type passwords into the wrong field: store only names of users that exist.
-            shown = username[:64] if await store.find_user(connection, username) else "(unknown)"
-            await self._audit(connection, shown, "login_failed", shown, address=address)
 
 
 def _metadata(context: Context, name: str) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from countline_common.errors import AlreadyExistsError
 from countline_control.auth.access.store import grants_of
 from countline_control.auth.domain import Attempts, Grant, StoredSession, StoredToken, StoredUser, username_key
-from countline_control.auth.tables import audit, login_attempts, refresh_tokens, user_sessions, users
+from countline_control.auth.tables import login_attempts, refresh_tokens, user_sessions, users
 
 _PROFILE: Final = (
     "username",
@@ -192,11 +192,6 @@ async def has_session_from(connection: AsyncConnection, username: str, address: 
         .limit(1)
     )
     return await connection.scalar(query) is not None
-
-
-async def write_audit(connection: AsyncConnection, **values: Any) -> None:
-    """Add a row to the audit: at, actor, action, subject, request_id, detail."""
-    await connection.execute(insert(audit).values(**values))
 
 
 async def sessions_of(connection: AsyncConnection, user_id: str, now: datetime) -> list[StoredSession]:

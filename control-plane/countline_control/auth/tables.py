@@ -7,7 +7,6 @@ from sqlalchemy import (
     DateTime,
     ForeignKey,
     Identity,
-    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -16,9 +15,9 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from countline_control.outbox import outbox_table
+from countline_common.data.outbox import outbox_table
 
 SCHEMA = "auth"
 metadata = MetaData(schema=SCHEMA)
@@ -112,19 +111,6 @@ login_attempts = Table(
     Column("key", String, primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("last_at", _moment, nullable=False),
-)
-
-audit = Table(
-    "audit",
-    metadata,
-    Column("audit_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("at", _moment, nullable=False),
-    Column("actor", String, nullable=False),
-    Column("action", String, nullable=False),
-    Column("subject", String, nullable=False),
-    Column("request_id", String, nullable=False),
-    Column("detail", JSONB, nullable=False),
-    Index("audit_at", "at"),
 )
 
 outbox = outbox_table(metadata)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from countline.v1 import auth_pb2
 from countline_common.access.scopes import EVERYTHING, Scope
 from countline_common.access.vocabulary import Permission
+from countline_common.audit.calls import about
 from countline_common.errors import ConflictError, FieldProblem, InvalidInputError, NotFoundError
 from countline_common.grpc.calls import Context
 from countline_common.grpc.paging import next_token, page
@@ -19,7 +20,7 @@ from countline_control.auth import domain, store
 from countline_control.auth.access import store as access_store
 from countline_control.auth.access.holding import Grantor, check_may_give, check_remains, grant_problems
 from countline_control.auth.access.roles import SUPER_ADMIN
-from countline_control.auth.base import AuthBase
+from countline_control.auth.base import AuthBase, place_of
 from countline_control.auth.domain import Grant, StoredUser
 from countline_control.auth.messages import user_message
 
@@ -74,7 +75,7 @@ class UserMethods(AuthBase):
             if user.grants != stored.grants:
                 user = await self._regranted(connection, holder, stored, user)
             await store.update_user(connection, user)
-            await self._record_user(connection, "updated", user, holder.name)
+            await self._record_user(connection, "updated", user, holder.name, before=stored)
         return auth_pb2.UpdateUserResponse(user=user_message(user))
 
     async def DeleteUser(self, request: auth_pb2.DeleteUserRequest, context: Context) -> auth_pb2.DeleteUserResponse:
@@ -110,6 +111,7 @@ class UserMethods(AuthBase):
         user = await store.get_user(connection, user_id)
         if user is None:
             raise no_user(user_id)
+        about(place_of(user))
         check_may_give(holder, user.held, f"{action} user {user.username}")
         return holder, user
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from countline_common.data.database import is_away
 from countline_common.display import PictureShape
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
@@ -19,7 +20,7 @@ from countline_control.cameras import domain, store
 from countline_control.cameras.domain import CameraStatus
 from countline_control.cameras.service import NAME, CameraService
 from countline_control.cameras.shown import StatusSource
-from countline_control.database import Database, is_away
+from countline_control.database import Database
 
 LOOK_EVERY_S: Final = 1.0
 MOST_CHANGES: Final = 5

@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import secrets_pb2, secrets_pb2_grpc
+from countline_common.data.outbox import Outbox, OutboxTrail
 from countline_common.grpc.calls import Context, current_principal
 from countline_common.grpc.server import Service
 from countline_common.logs import get_logger
@@ -76,11 +77,13 @@ class SecretService(secrets_pb2_grpc.SecretServiceServicer):
     Args:
         database: holds the schema `cameras`.
         keys: the data keys.
+        outbox: of the service of cameras.
     """
 
-    def __init__(self, database: Database, keys: DataKeys) -> None:
+    def __init__(self, database: Database, keys: DataKeys, outbox: Outbox) -> None:
         self._database = database
         self._keys = keys
+        self._outbox = outbox
         self._secrets = CameraSecrets(database, keys)
 
     def as_service(self) -> Service:
@@ -89,6 +92,7 @@ class SecretService(secrets_pb2_grpc.SecretServiceServicer):
             NAME,
             lambda server: secrets_pb2_grpc.add_SecretServiceServicer_to_server(self, server),
             self._database.check,
+            trail=OutboxTrail(self._database.begin, self._outbox),
         )
 
     async def ListDataKeys(
@@ -99,6 +103,9 @@ class SecretService(secrets_pb2_grpc.SecretServiceServicer):
     async def RotateSecrets(
         self, request: secrets_pb2.RotateSecretsRequest, context: Context
     ) -> secrets_pb2.RotateSecretsResponse:
+        async with self._database.begin() as connection:
+            # Several transactions follow.
+            await self._outbox.record(connection, "secrets/keys", finished=False)
         key_id = await self._keys.begin_rotation()
         sealed = 0
         for _ in range(MOST_PASSES):

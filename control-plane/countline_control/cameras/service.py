@@ -15,8 +15,10 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import cameras_pb2, cameras_pb2_grpc
+from countline_common.access.camera_sites import CameraSites
 from countline_common.access.scopes import Reach
 from countline_common.access.vocabulary import Permission
+from countline_common.data.outbox import Outbox, OutboxTrail
 from countline_common.errors import ConflictError, FieldProblem, NotFoundError
 from countline_common.grpc.calls import Context, current_principal
 from countline_common.grpc.paging import next_token, page
@@ -28,7 +30,6 @@ from countline_control.cameras.shown import ShownCameras, StatusSource
 from countline_control.cameras.tables import outbox as outbox_rows
 from countline_control.data_keys import DataKeys
 from countline_control.database import Database
-from countline_control.outbox import Outbox
 
 NAME: Final = "countline.v1.CameraService"
 SHOWN_CAMERAS: Final = 3
@@ -59,6 +60,10 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         self._shown = ShownCameras(statuses)
         self._on_change = on_change
         self.outbox = Outbox(outbox_rows)
+        self._sites = CameraSites(
+            lambda camera_id: database.read(lambda connection: store.site_of(connection, camera_id))
+        )
+        self.trail = OutboxTrail(database.begin, self.outbox)
 
     def as_service(self) -> Service:
         """Describe this service to a gRPC server."""
@@ -66,7 +71,8 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             NAME,
             lambda server: cameras_pb2_grpc.add_CameraServiceServicer_to_server(self, server),
             self._database.check,
-            lambda camera_id: self._database.read(lambda connection: store.site_of(connection, camera_id)),
+            self._sites.site_of,
+            self.trail,
         )
 
     async def CreateSite(
@@ -77,6 +83,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         message = messages.site_message(site)
         async with self._database.begin() as connection:
             await store.insert_site(connection, site)
+            await self.outbox.record(connection, f"sites/{site.site_id}", after=message)
             await self.outbox.add(connection, "site", "created", current_principal().name, message)
         return cameras_pb2.CreateSiteResponse(site=message)
 
@@ -99,6 +106,8 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             site = replace(site, revision=stored.revision + 1)
             message = messages.site_message(site)
             await store.update_site(connection, site)
+            before = messages.site_message(stored)
+            await self.outbox.record(connection, f"sites/{site.site_id}", before=before, after=message)
             await self.outbox.add(connection, "site", "updated", current_principal().name, message)
         _log.info("site.updated", site_id=site.site_id, actor=current_principal().name, time_zone=site.time_zone)
         self._on_change()
@@ -121,8 +130,9 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             if cameras := await store.list_cameras(connection, "", SHOWN_CAMERAS + 1, self.keys, site.site_id):
                 raise _still_has(site, cameras)
             await store.delete_site(connection, site.site_id)
-            actor = current_principal().name
-            await self.outbox.add(connection, "site", "deleted", actor, messages.site_message(site))
+            actor, message = current_principal().name, messages.site_message(site)
+            await self.outbox.record(connection, f"sites/{site.site_id}", before=message)
+            await self.outbox.add(connection, "site", "deleted", actor, message)
         _log.info("site.deleted", site_id=site.site_id, actor=actor)
         return cameras_pb2.DeleteSiteResponse()
 
@@ -152,6 +162,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             await store.insert_camera(connection, camera, self.keys)
             await store.save_geometry_versions(connection, camera.camera_id, new)
             await self.record(connection, "created", camera, current_principal().name)
+            await _audit(connection, self.outbox, None, camera)
         self._on_change()
         return cameras_pb2.CreateCameraResponse(camera=await self._shown.one(camera))
 
@@ -200,6 +211,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             await store.update_camera(connection, camera, self.keys)
             await store.save_geometry_versions(connection, camera.camera_id, new)
             await self.record(connection, "updated", camera, current_principal().name)
+            await _audit(connection, self.outbox, stored, camera)
         self._on_change()
         return cameras_pb2.UpdateCameraResponse(camera=await self._shown.one(camera))
 
@@ -212,6 +224,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
                 raise _not_found(request.camera_id)
             await store.delete_camera(connection, request.camera_id)
             await self.record(connection, "deleted", camera, current_principal().name)
+            await _audit(connection, self.outbox, camera, None)
         self._on_change()
         return cameras_pb2.DeleteCameraResponse()
 
@@ -262,3 +275,11 @@ def _still_has(site: Site, cameras: Sequence[Camera]) -> ConflictError:
 
 def _not_found(camera_id: str) -> NotFoundError:
     return NotFoundError(f"there is no camera {camera_id!r}", hint="list the cameras: countline cameras list")
+
+
+async def _audit(connection: AsyncConnection, outbox: Outbox, before: Camera | None, after: Camera | None) -> None:
+    """Write the audit row of a change. Credentials are compared and not shown."""
+    old, new = (messages.camera_message(camera) if camera is not None else None for camera in (before, after))
+    known = after or before
+    assert known is not None, "a change has a state before or after"
+    await outbox.record(connection, f"cameras/{known.camera_id}", before=old, after=new)

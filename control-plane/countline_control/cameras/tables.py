@@ -3,8 +3,8 @@
 from sqlalchemy import Column, DateTime, ForeignKey, Integer, LargeBinary, MetaData, String, Table
 from sqlalchemy.dialects.postgresql import JSONB
 
+from countline_common.data.outbox import outbox_table
 from countline_control.data_keys import data_key_table
-from countline_control.outbox import outbox_table
 
 SCHEMA = "cameras"
 metadata = MetaData(schema=SCHEMA)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from countline_common.data.outbox import Outbox
 from countline_common.errors import ConflictError, CountlineError, InvalidInputError, UnavailableError
 from countline_common.logs import get_logger
 from countline_common.times import to_datetime
@@ -17,7 +18,6 @@ from countline_control.models.repository import Repository
 from countline_control.models.trials import store as trial_store
 from countline_control.models.trials.runner import Trials
 from countline_control.models.usage import ModelUsage
-from countline_control.outbox import Outbox
 
 _log = get_logger(__name__)
 
@@ -58,9 +58,6 @@ class Lifecycle:
             NotFoundError: there is no such model.
         """
         return await self._database.read(lambda connection: store.existing_model(connection, name))
-
-    async def _record(self, connection: AsyncConnection, event: str, model: StoredModel, actor: str) -> None:
-        await self._outbox.add(connection, "model", event, actor, messages.event_message(model))
 
     # The live version ------------------------------------------------------------------------------------------------
 
@@ -112,7 +109,9 @@ class Lifecycle:
         now = to_datetime(time.time())
         await store.set_live(connection, model.name, version, model.live_version, actor, now)
         _log.info("model.promoted", model=str(ModelRef(model.name, version)), before=model.live_version, actor=actor)
-        await self._record(connection, "promoted", await store.existing_model(connection, model.name), actor)
+        await _record(
+            connection, self._outbox, "promoted", model, await store.existing_model(connection, model.name), actor
+        )
 
     async def _load_retired(self, model: StoredModel, version: StoredVersion) -> None:
         if version.state is not VersionState.RETIRED:
@@ -154,14 +153,15 @@ class Lifecycle:
         checks.check_idle(model, version, routing, users.get(str(version.ref), ()))
         return model, version
 
-    async def _retire(self, name: str, number: int, actor: str) -> None:
+    async def _retire(self, name: str, number: int, actor: str, *, finished: bool = True) -> None:
         """Unload an idle version, unless a trial of it has started meanwhile."""
         async with self._database.begin() as connection:
             model = await store.existing_model(connection, name, lock=True)
             running = ModelRouting({}, await trial_store.running_trials(connection))
             checks.check_idle(model, model.version(number), running, ())
             await store.set_state(connection, name, number, VersionState.RETIRED)
-            await self._record(connection, "retired", await store.existing_model(connection, name), actor)
+            retired = await store.existing_model(connection, name)
+            await _record(connection, self._outbox, "retired", model, retired, actor, finished=finished)
         await self._refresh(name)
 
     async def _refresh(self, name: str) -> None:
@@ -177,12 +177,14 @@ class Lifecycle:
         if len(model.versions) == 1:
             await self._delete_model(name, actor)
             return
-        await self._retire(name, number, actor)
+        await self._retire(name, number, actor, finished=False)
         # Files first: if this is interrupted, a retired version is left, which can be deleted again.
         await self._repository.remove(name, number)
         async with self._database.begin() as connection:
             await store.delete_version(connection, name, number)
-            await self._record(connection, "deleted", await store.existing_model(connection, name), actor)
+            await _record(
+                connection, self._outbox, "deleted", model, await store.existing_model(connection, name), actor
+            )
         await self._forget_files([version])
 
     async def _delete_model(self, name: str, actor: str) -> None:
@@ -198,7 +200,7 @@ class Lifecycle:
         # Files first: the next start would adopt a folder that outlived its model.
         await self._repository.remove(name)
         async with self._database.begin() as connection:
-            await self._record(connection, "deleted", model, actor)
+            await _record(connection, self._outbox, "deleted", model, None, actor)
             await store.delete_model(connection, name)
         await self._forget_files(model.versions)
         self._on_change()
@@ -213,6 +215,22 @@ class Lifecycle:
                 await self._artifacts.delete(digest)
             except CountlineError as error:
                 _log.warning("model.file_delete_failed", digest=digest, error=error.message)
+
+
+async def _record(
+    connection: AsyncConnection,
+    outbox: Outbox,
+    event: str,
+    before: StoredModel,
+    after: StoredModel | None,
+    actor: str,
+    *,
+    finished: bool = True,
+) -> None:
+    """Add a change of a model to the outbox and to the audit; `finished` as in `Outbox.record`."""
+    old, new = messages.event_message(before), messages.event_message(after) if after is not None else None
+    await outbox.add(connection, "model", event, actor, new or old)
+    await outbox.record(connection, f"ai-models/{before.name}", before=old, after=new, finished=finished)
 
 
 def _wanted(model: StoredModel, number: int) -> StoredVersion:

@@ -11,6 +11,8 @@ from typing import Final
 
 from countline.v1 import models_pb2, models_pb2_grpc
 from countline.v1.models_pb2 import DeployModelRequest, DeployModelResponse
+from countline_common.audit.calls import about
+from countline_common.data.outbox import OutboxTrail
 from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.grpc.calls import Context, current_principal
 from countline_common.grpc.paging import next_token, page
@@ -42,6 +44,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         lifecycle: changes deployed versions, and runs trials.
         tuner: changes how Triton runs a model.
         usage: knows the cameras that use a version.
+        trail: completes the audit rows of calls.
     """
 
     def __init__(
@@ -51,7 +54,9 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         lifecycle: Lifecycle,
         tuner: Tuner,
         usage: ModelUsage,
+        trail: OutboxTrail,
     ) -> None:
+        self._trail = trail
         self._database = database
         self._deployer = deployer
         self._lifecycle = lifecycle
@@ -66,6 +71,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
             NAME,
             lambda server: models_pb2_grpc.add_ModelServiceServicer_to_server(self, server),
             self._database.check,
+            trail=self._trail,
         )
 
     # Deployments -----------------------------------------------------------------------------------------------------
@@ -80,6 +86,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
                 "the upload does not begin with its header", hint="send the header, then the chunks"
             )
         header, actor = messages.deploy_request_of(first.header), current_principal().name
+        about(f"ai-models/{first.header.name}")
 
         async def work(progress: Progress) -> StoredVersion:
             return await self._deployer.deploy(header, _chunks(requests), actor, progress)

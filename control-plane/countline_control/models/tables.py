@@ -15,7 +15,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from countline_control.outbox import outbox_table
+from countline_common.data.outbox import outbox_table
 
 SCHEMA = "models"
 metadata = MetaData(schema=SCHEMA)

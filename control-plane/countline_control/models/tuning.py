@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from countline_common.data.outbox import Outbox
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.tasks import to_its_end
@@ -12,7 +13,6 @@ from countline_control.database import Database
 from countline_control.models import checks, messages, store
 from countline_control.models.domain import StoredModel
 from countline_control.models.repository import Repository
-from countline_control.outbox import Outbox
 from countline_models.deploy import Tuning
 
 _log = get_logger(__name__)
@@ -60,6 +60,8 @@ class Tuner:
                 await store.set_tuning(connection, before.name, tuning, to_datetime(time.time()))
                 message = messages.event_message(await store.existing_model(connection, before.name))
                 await self._outbox.add(connection, "model", "tuned", actor, message)
+                old = messages.event_message(before)
+                await self._outbox.record(connection, f"ai-models/{before.name}", before=old, after=message)
         except BaseException:
             await to_its_end(self._restore_tuning(before))
             raise

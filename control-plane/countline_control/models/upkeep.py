@@ -9,12 +9,13 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from countline_common.data.database import is_away
 from countline_common.errors import CountlineError, NotFoundError
 from countline_common.logs import get_logger
 from countline_common.resilience.retry import Cooldowns
 from countline_common.triton import InferenceLostError
 from countline_common.waiting import happens
-from countline_control.database import Database, is_away
+from countline_control.database import Database
 from countline_control.models import store
 from countline_control.models.adoption import Adoption
 from countline_control.models.artifacts import DEPLOY_AGAIN, ArtifactStore

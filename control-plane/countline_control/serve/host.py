@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
@@ -14,6 +14,7 @@ from countline_common.errors import CountlineError, UnavailableError
 from countline_common.grpc.channels import open_channel
 from countline_common.grpc.server import CALL_LIMIT_S, GrpcServer, Service
 from countline_common.grpc.tokens import TokenVerifier
+from countline_common.http.client_address import Network
 from countline_common.http.health import Check, HealthServer
 from countline_common.logs import get_logger
 from countline_common.resilience.retry import Backoff
@@ -36,11 +37,18 @@ class ServiceHost:
         verifier: checks the tokens of callers.
         tls: certificate files of the servers and of channels; None without TLS.
         require_client_certs: whether the servers refuse clients without a certificate.
+        proxies: networks of our own proxies.
     """
 
     def __init__(
-        self, verifier: TokenVerifier, tls: TlsFiles | None = None, *, require_client_certs: bool = False
+        self,
+        verifier: TokenVerifier,
+        tls: TlsFiles | None = None,
+        *,
+        require_client_certs: bool = False,
+        proxies: Collection[Network] = (),
     ) -> None:
+        self._proxies = proxies
         self._verifier = verifier
         self._tls = tls
         self._require_client_certs = require_client_certs
@@ -95,6 +103,7 @@ class ServiceHost:
             before_stop=before_stop,
             call_limit_s=call_limit_s,
             credentials=self._credentials(),
+            proxies=self._proxies,
         )
         self.addresses[name] = (await self._servers.enter_async_context(server)).address
         self._checks[name] = service.check

@@ -6,15 +6,21 @@ different processes call each other over gRPC with a token (`remote`).
 
 import time
 from collections.abc import Collection
+from pathlib import Path
 from typing import Final, Self
 
 from nats.js import JetStreamContext
 
+from countline_common.data.outbox import Outbox, OutboxRelay, OutboxTrail
 from countline_common.data.revocation_feed import RevocationFeed
 from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.files.text_files import read_text
 from countline_common.grpc.tokens import TokenSigner, TokenVerifier
 from countline_common.logs import get_logger
+from countline_control.audit.intake import AuditIntake
+from countline_control.audit.service import AuditService
+from countline_control.audit.setup import AUDIT_KEY, audit_signer, checked_retention, warn_if_unprotected
+from countline_control.audit.upkeep import AuditUpkeep
 from countline_control.auth.service import AuthService
 from countline_control.cameras.pictures import TurnWatch
 from countline_control.cameras.secrets import CameraSecrets, SecretService
@@ -34,7 +40,6 @@ from countline_control.models.trials.feed import TrialFeed
 from countline_control.models.tuning import Tuner
 from countline_control.models.upkeep import Upkeep
 from countline_control.models.usage import ModelUsage
-from countline_control.outbox import Outbox, OutboxRelay
 from countline_control.serve.bus import BackgroundBus
 from countline_control.serve.host import ServiceHost
 from countline_control.serve.local import LocalCameras, LocalRouting, LocalStatuses, NamedModels
@@ -65,7 +70,12 @@ class ControlPlane:
         self._settings = settings
         self._wanted = frozenset(wanted)
         self._verifier = _verifier(settings)
-        self._host = ServiceHost(self._verifier, settings.tls, require_client_certs=settings.tls_require_client_certs)
+        self._host = ServiceHost(
+            self._verifier,
+            settings.tls,
+            require_client_certs=settings.tls_require_client_certs,
+            proxies=settings.proxy_networks(),
+        )
         self._bus: BackgroundBus | None = None
         self._statuses = LocalStatuses()
         self._cameras: CameraService | None = None
@@ -119,8 +129,22 @@ class ControlPlane:
         service = AuthService(database, signer, trusted_proxies=settings.proxy_networks())
         await service.prepare()
         await _ensure_admin(service, settings)
-        self._relay("auth", database, service.outbox)
-        await self._host.listen("auth", settings.auth_address, service.as_service())
+        self._relay("auth", database, service.outbox, service.trail)
+        audit = await self._audit(database, settings.token_private_key_file)
+        await self._host.listen("auth", settings.auth_address, service.as_service(), audit.as_service())
+
+    async def _audit(self, database: Database, token_key_file: Path) -> AuditService:
+        """Start to receive the rows of all services; return the service that shows them."""
+        settings = self._settings
+        signer = audit_signer(settings.audit_key_file or token_key_file.with_name(AUDIT_KEY))
+        retention_days = checked_retention(settings.audit_retention_days)
+        await warn_if_unprotected(database)
+        if self._bus is not None:
+            intake = AuditIntake(database, signer, self._jetstream)
+            self._host.spawn("audit", intake.run(), intake.stop)
+        upkeep = AuditUpkeep(database, signer, self._jetstream, retention_days)
+        self._host.spawn("upkeep of the audit", upkeep.run(), upkeep.stop)
+        return AuditService(database, signer.public, self._jetstream)
 
     async def _start_cameras(self) -> None:
         database, statuses = await self._database("cameras"), await self._status_source()
@@ -130,8 +154,8 @@ class ControlPlane:
         self._cameras = service
         watch = TurnWatch(database, statuses, service, self._cameras_changed)
         self._host.spawn("pictures of cameras", watch.run(), watch.stop)
-        self._relay("cameras", database, service.outbox)
-        secrets = SecretService(database, keys)
+        self._relay("cameras", database, service.outbox, service.trail)
+        secrets = SecretService(database, keys, service.outbox)
         await self._host.listen("cameras", self._settings.cameras_address, service.as_service(), secrets.as_service())
 
     async def _start_models(self) -> None:
@@ -147,7 +171,8 @@ class ControlPlane:
         cameras = NamedModels(await self._camera_source(), await self._status_source())
         usage = self._usage = ModelUsage(database, cameras, settings.default_model)
         lifecycle = Lifecycle(database, repository, artifacts, usage, outbox, self._models_changed)
-        service = ModelService(database, deployer, lifecycle, Tuner(database, repository, outbox), usage)
+        trail = OutboxTrail(database.begin, outbox)
+        service = ModelService(database, deployer, lifecycle, Tuner(database, repository, outbox), usage, trail)
         self._models = service
         upkeep = Upkeep(database, repository, artifacts, settings.work_folder)
         await upkeep.begin()
@@ -156,7 +181,7 @@ class ControlPlane:
         if self._bus is not None:
             feed = TrialFeed(self._bus, lifecycle.trials)
             self._host.spawn("feed of trials", feed.run(), feed.stop)
-        self._relay("models", database, outbox)
+        self._relay("models", database, outbox, trail)
         await self._host.listen(
             "models", settings.models_address, service.as_service(), call_limit_s=MODEL_CALL_LIMIT_S
         )
@@ -209,9 +234,9 @@ class ControlPlane:
     def _jetstream(self) -> JetStreamContext | None:
         return self._bus.jetstream if self._bus is not None else None
 
-    def _relay(self, name: str, database: Database, outbox: Outbox) -> None:
+    def _relay(self, name: str, database: Database, outbox: Outbox, trail: OutboxTrail) -> None:
         if self._bus is not None:
-            relay = OutboxRelay(database, outbox, self._bus)
+            relay = OutboxRelay(database.begin, outbox, self._bus, trail)
             self._host.spawn(f"outbox of {name}", relay.run(), relay.stop)
 
 

@@ -12,12 +12,13 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
+from countline_common.data.database import is_away
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.times import to_datetime
 from countline_common.waiting import happens
 from countline_control.cameras.domain import CameraStatus
-from countline_control.database import Database, is_away
+from countline_control.database import Database
 from countline_control.workers import store
 from countline_control.workers.domain import AssignmentPlan, Holder
 from countline_control.workers.fleet import Fleet

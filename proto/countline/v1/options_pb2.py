@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63ountline/v1/options.proto\x12\x0c\x63ountline.v1\x1a google/protobuf/descriptor.proto\"[\n\x08Resource\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61mera\x18\x02 \x01(\t\x12\x10\n\x08\x66iltered\x18\x03 \x01(\x08\x12\x12\n\neverything\x18\x04 \x01(\x08\x12\x0b\n\x03own\x18\x05 \x01(\x08:4\n\npermission\x12\x1e.google.protobuf.MethodOptions\x18\xb5\x87\x03 \x01(\t:0\n\x06public\x12\x1e.google.protobuf.MethodOptions\x18\xb6\x87\x03 \x01(\x08:J\n\x08resource\x12\x1e.google.protobuf.MethodOptions\x18\xb7\x87\x03 \x01(\x0b\x32\x16.countline.v1.Resourceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63ountline/v1/options.proto\x12\x0c\x63ountline.v1\x1a google/protobuf/descriptor.proto\"[\n\x08Resource\x12\x0c\n\x04site\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61mera\x18\x02 \x01(\t\x12\x10\n\x08\x66iltered\x18\x03 \x01(\x08\x12\x12\n\neverything\x18\x04 \x01(\x08\x12\x0b\n\x03own\x18\x05 \x01(\x08:4\n\npermission\x12\x1e.google.protobuf.MethodOptions\x18\xb5\x87\x03 \x01(\t:0\n\x06public\x12\x1e.google.protobuf.MethodOptions\x18\xb6\x87\x03 \x01(\x08:J\n\x08resource\x12\x1e.google.protobuf.MethodOptions\x18\xb7\x87\x03 \x01(\x0b\x32\x16.countline.v1.Resource:3\n\tunaudited\x12\x1e.google.protobuf.MethodOptions\x18\xbe\x87\x03 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)

@@ -59,9 +59,14 @@ Global___Resource: _TypeAlias = Resource  # noqa: Y015
 PERMISSION_FIELD_NUMBER: _builtins.int
 PUBLIC_FIELD_NUMBER: _builtins.int
 RESOURCE_FIELD_NUMBER: _builtins.int
+UNAUDITED_FIELD_NUMBER: _builtins.int
 permission: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.str]
 """The permission that a caller needs, such as `camera:write`. Without this option the method is closed to all callers."""
 public: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]
 """True for methods that need no login (logging in, refreshing a session)."""
 resource: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Resource]
 """What the method concerns. A method with a permission and without this option is closed to all callers."""
+unaudited: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]
+"""True for a method that leaves no row in the audit although its permission is no `…:read`: it changes nothing, or it
+carries the reports of workers. Every other method leaves one row for each call.
+"""

@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63ountline/v1/secrets.proto\x12\x0c\x63ountline.v1\x1a\x1a\x63ountline/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x7f\n\x07\x44\x61taKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x15\n\rmaster_key_id\x18\x02 \x01(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07secrets\x18\x04 \x01(\x05\x12\x0c\n\x04lost\x18\x05 \x01(\x08\"\x15\n\x13ListDataKeysRequest\"@\n\x14ListDataKeysResponse\x12(\n\tdata_keys\x18\x01 \x03(\x0b\x32\x15.countline.v1.DataKey\"\x16\n\x14RotateSecretsRequest\"v\n\x15RotateSecretsResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x15\n\rmaster_key_id\x18\x02 \x01(\t\x12\x0e\n\x06sealed\x18\x03 \x01(\x05\x12\x12\n\nunreadable\x18\x04 \x01(\x05\x12\x12\n\nolder_keys\x18\x05 \x01(\x05\x32\xaf\x02\n\rSecretService\x12\x89\x01\n\x0cListDataKeys\x12!.countline.v1.ListDataKeysRequest\x1a\".countline.v1.ListDataKeysResponse\"2\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/secrets/keys\x12\x91\x01\n\rRotateSecrets\x12\".countline.v1.RotateSecretsRequest\x1a#.countline.v1.RotateSecretsResponse\"7\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x1b\"\x16/api/v1/secrets/rotate:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63ountline/v1/secrets.proto\x12\x0c\x63ountline.v1\x1a\x1a\x63ountline/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x7f\n\x07\x44\x61taKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x15\n\rmaster_key_id\x18\x02 \x01(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07secrets\x18\x04 \x01(\x05\x12\x0c\n\x04lost\x18\x05 \x01(\x08\"\x15\n\x13ListDataKeysRequest\"@\n\x14ListDataKeysResponse\x12(\n\tdata_keys\x18\x01 \x03(\x0b\x32\x15.countline.v1.DataKey\"\x16\n\x14RotateSecretsRequest\"v\n\x15RotateSecretsResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x15\n\rmaster_key_id\x18\x02 \x01(\t\x12\x0e\n\x06sealed\x18\x03 \x01(\x05\x12\x12\n\nunreadable\x18\x04 \x01(\x05\x12\x12\n\nolder_keys\x18\x05 \x01(\x05\x32\xb3\x02\n\rSecretService\x12\x8d\x01\n\x0cListDataKeys\x12!.countline.v1.ListDataKeysRequest\x1a\".countline.v1.ListDataKeysResponse\"6\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\xf0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/secrets/keys\x12\x91\x01\n\rRotateSecrets\x12\".countline.v1.RotateSecretsRequest\x1a#.countline.v1.RotateSecretsResponse\"7\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x1b\"\x16/api/v1/secrets/rotate:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'countline.v1.secrets_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SECRETSERVICE'].methods_by_name['ListDataKeys']._loaded_options = None
-  _globals['_SECRETSERVICE'].methods_by_name['ListDataKeys']._serialized_options = b'\252\273\030\014system:admin\272\273\030\002 \001\202\323\344\223\002\026\022\024/api/v1/secrets/keys'
+  _globals['_SECRETSERVICE'].methods_by_name['ListDataKeys']._serialized_options = b'\252\273\030\014system:admin\272\273\030\002 \001\360\273\030\001\202\323\344\223\002\026\022\024/api/v1/secrets/keys'
   _globals['_SECRETSERVICE'].methods_by_name['RotateSecrets']._loaded_options = None
   _globals['_SECRETSERVICE'].methods_by_name['RotateSecrets']._serialized_options = b'\252\273\030\014system:admin\272\273\030\002 \001\202\323\344\223\002\033\"\026/api/v1/secrets/rotate:\001*'
   _globals['_DATAKEY']._serialized_start=135
@@ -49,5 +49,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROTATESECRETSRESPONSE']._serialized_start=377
   _globals['_ROTATESECRETSRESPONSE']._serialized_end=495
   _globals['_SECRETSERVICE']._serialized_start=498
-  _globals['_SECRETSERVICE']._serialized_end=801
+  _globals['_SECRETSERVICE']._serialized_end=805
 # @@protoc_insertion_point(module_scope)

@@ -192,8 +192,10 @@ async def test_no_password_of_a_camera_leaves_the_system(system: System) -> None
     await wait_for(all_failed, REPORTED_WITHIN_S)
     shown = {**commands_show(system), **await sockets_answer(system), **await refused_logins(system)}
     stored = {**await stored_by_nats(system), **stored_by_databases(system)}
-    assert {"DOMAIN", "STATUS", "auth.auth.audit", "cameras.cameras.outbox", "cameras.cameras.cameras"} <= set(stored)
-    assert "login_failed" in stored["auth.auth.audit"]
+    assert {"DOMAIN", "STATUS", "auth.audit.audit_logs", "cameras.cameras.outbox", "cameras.cameras.cameras"} <= set(
+        stored
+    )
+    assert "UNAUTHENTICATED" in stored["auth.audit.audit_logs"]
     rest = {"REST": json.dumps(await system.get("/api/v1/cameras"))}
     shown |= {**stored, **await metrics(system), **rest, **logs(system.data / "logs")}
     assert {name for name, text in shown.items() if SECRET.search(text)} == set()

@@ -10,7 +10,14 @@ import pytest
 from tests.fixtures.control.auth import PASSWORD, Auth, Clock
 from tests.fixtures.postgres import PostgresServer
 
-from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, secrets_pb2_grpc, workers_pb2_grpc
+from countline.v1 import (
+    audit_pb2_grpc,
+    auth_pb2_grpc,
+    cameras_pb2_grpc,
+    models_pb2_grpc,
+    secrets_pb2_grpc,
+    workers_pb2_grpc,
+)
 from countline_common.data.database import migrate
 from countline_common.grpc import tokens
 from countline_common.grpc.authorization import bearer_metadata
@@ -33,6 +40,7 @@ class Caller:
     def __init__(self, channels: dict[str, grpc.aio.Channel], token: str | None) -> None:
         self.metadata = bearer_metadata(token) if token else ()
         self.channels = channels
+        self.audit = _Stub(audit_pb2_grpc.AuditServiceStub(channels["auth"]), self.metadata)
         self.auth = _Stub(auth_pb2_grpc.AuthServiceStub(channels["auth"]), self.metadata)
         self.cameras = _Stub(cameras_pb2_grpc.CameraServiceStub(channels["cameras"]), self.metadata)
         if "models" in channels:
@@ -144,6 +152,8 @@ async def start_control(make_settings) -> AsyncIterator[Callable]:
                 control.channels[name] = await stack.enter_async_context(grpc.aio.insecure_channel(address))
             if "cameras" in control.channels:  # the service of secrets has the same address
                 control.channels["secrets"] = control.channels["cameras"]
+            if "auth" in control.channels:  # so has the service of the audit
+                control.channels["audit"] = control.channels["auth"]
             return control
 
         yield start

@@ -3,6 +3,7 @@
 import asyncio
 import resource
 from collections.abc import AsyncIterator
+from functools import partial
 
 import grpc
 import pytest
@@ -12,7 +13,9 @@ from tests.fixtures.control import raw_http2
 from countline.v1 import cameras_pb2
 from countline_common.access.vocabulary import PEOPLE
 from countline_common.errors import UnavailableError
+from countline_common.grpc import calls
 from countline_common.grpc import server as grpc_server
+from countline_common.grpc.authorization import bearer_metadata
 from countline_common.grpc.calls import current_principal
 from countline_common.grpc.errors import from_rpc_error
 from countline_common.grpc.server import GrpcServer, Service
@@ -40,18 +43,22 @@ class Answering:
         async def call(request, context):
             return await self.do(request, context)
 
+        async def echo(requests, context):
+            async for request in requests:
+                yield request
+
         handler = grpc.unary_unary_rpc_method_handler(
             call,
             request_deserializer=cameras_pb2.ListSitesRequest.FromString,
             response_serializer=cameras_pb2.ListSitesResponse.SerializeToString,
         )
         stream = grpc.stream_stream_rpc_method_handler(
-            lambda requests, _: requests,
+            echo,
             request_deserializer=cameras_pb2.ListSitesRequest.FromString,
             response_serializer=cameras_pb2.ListSitesResponse.SerializeToString,
         )
         generic = [
-            grpc.method_handlers_generic_handler(NAME, {"ListSites": handler, "Refuse": stream}),
+            grpc.method_handlers_generic_handler(NAME, {"ListSites": handler, "Refuse": stream, "ListCameras": stream}),
             grpc.method_handlers_generic_handler("countline.v1.Unstated", {"Do": handler}),
         ]
         server.add_generic_rpc_handlers(generic)
@@ -62,10 +69,12 @@ async def answering(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Answering]
     monkeypatch.setattr(grpc_server, "CHECK_PERIOD_S", 0.05)
     private, public = generate_key_pair()
     answering = Answering()
-    answering.token = TokenSigner(private).sign("u", "Uwe", roles=(), permissions=PEOPLE, lifetime_s=60)
+    signed = partial(TokenSigner(private).sign, roles=(), permissions=PEOPLE, lifetime_s=60)
+    answering.token = signed("u", "Uwe", session_id="login")
+    answering.verifier = TokenVerifier(public)
     service = Service(NAME, answering.register, answering.check)
     async with (
-        GrpcServer("127.0.0.1:0", (service,), TokenVerifier(public), call_limit_s=0.3) as server,
+        GrpcServer("127.0.0.1:0", (service,), answering.verifier, call_limit_s=0.3) as server,
         grpc.aio.insecure_channel(server.address) as answering.channel,
     ):
         answering.address = server.address
@@ -189,6 +198,23 @@ async def test_the_refusal_of_a_stream_reaches_a_caller_that_still_sends(answeri
             async for _ in method(stream(), metadata=(("authorization", f"Bearer {token}"),), timeout=20):
                 pass
         assert caught.value.code().name == code
+
+
+async def test_an_open_stream_ends_soon_after_its_login(answering: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "RECHECK_S", 0.05)
+    echoed = answering.channel.stream_stream(
+        f"/{NAME}/ListCameras",
+        request_serializer=cameras_pb2.ListSitesRequest.SerializeToString,
+        response_deserializer=cameras_pb2.ListSitesResponse.FromString,
+    )
+    stream = echoed(metadata=bearer_metadata(answering.token), timeout=WAIT_S)
+    await stream.write(cameras_pb2.ListSitesRequest())
+    assert await stream.read() == cameras_pb2.ListSitesResponse()
+    answering.verifier.revocations.end("u", 0, ["login"])
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stream.read()
+    assert "has ended" in str(from_rpc_error(caught.value))
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_a_second_server_on_the_same_port_is_refused(answering: Answering) -> None:

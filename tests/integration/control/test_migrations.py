@@ -12,10 +12,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, text
 
 from countline_common.data.database import migrate, url
+from countline_control.audit.chain import GENESIS, AuditSigner, Link, first_doubtful, new_audit_key
 from countline_control.serve.plane import SERVICES
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", [*SERVICES, "audit"])
 async def test_the_schema_is_the_sum_of_its_migrations(control_dsn: str, service: str) -> None:
     metadata = import_module(f"countline_control.{service}.tables").metadata
     engine = create_engine(url(control_dsn))
@@ -130,3 +131,34 @@ def _downgrade(connection: Connection, package: str, schema: str, revision: str)
         config.attributes.update(connection=connection, schema=schema)
         command.downgrade(config, revision)
     connection.commit()
+
+
+async def test_rows_of_the_earlier_audit_begin_the_chain(database: str) -> None:
+    await migrate(database, "countline_control.auth", "auth")
+    engine = create_engine(url(database))
+    try:
+        with engine.connect() as connection:
+            _downgrade(connection, "countline_control.auth", "auth", "0003")
+            connection.execute(text(ROWS_OF_0003))
+            connection.commit()
+            await migrate(database, "countline_control.auth", "auth")
+            stored = connection.execute(text("SELECT * FROM audit.audit_logs ORDER BY sequence")).mappings().all()
+            assert [(row["actor_name"], row["resource"], row["outcome"]) for row in stored] == [
+                ("ann", "users/bob", "OK"),
+                ("bob", "users/bob", "UNAUTHENTICATED"),
+            ]
+            links = [Link(row["sequence"], row["hashed_text"], row["hash"], row["signature"]) for row in stored]
+            signer = AuditSigner(new_audit_key())
+            assert first_doubtful(signer.public, GENESIS, 0, links, unsigned=True) == 0
+            _downgrade(connection, "countline_control.auth", "auth", "0003")
+            back = connection.execute(text("SELECT actor FROM auth.audit ORDER BY audit_id")).scalars().all()
+            assert back == ["ann", "bob"]
+    finally:
+        engine.dispose()
+
+
+ROWS_OF_0003 = """
+    INSERT INTO auth.audit (at, actor, action, subject, request_id, detail) VALUES
+        (now(), 'ann', 'user.created', 'bob', 'r1', '{"roles": ["viewer"]}'),
+        (now(), 'bob', 'login_failed', 'bob', 'r2', '{"address": "10.0.0.7"}')
+"""

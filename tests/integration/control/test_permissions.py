@@ -4,7 +4,7 @@ import grpc
 import pytest
 from google.protobuf import message_factory
 
-from countline.v1 import auth_pb2, cameras_pb2, models_pb2, secrets_pb2, workers_pb2
+from countline.v1 import audit_pb2, auth_pb2, cameras_pb2, models_pb2, secrets_pb2, workers_pb2
 from countline_common.access.vocabulary import PEOPLE
 from countline_common.grpc.permissions import OPEN_SERVICES, method_policy
 from countline_control.auth.access.roles import BUILT_IN
@@ -12,6 +12,7 @@ from countline_control.auth.access.roles import BUILT_IN
 from .conftest import Control
 
 SERVICES = {
+    "audit": audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
     "auth": auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
     "cameras": cameras_pb2.DESCRIPTOR.services_by_name["CameraService"],
     "models": models_pb2.DESCRIPTOR.services_by_name["ModelService"],

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countline_common.errors import InvalidInputError
+from countline_common.http.client_address import caller_address
 from countline_control.auth import domain
 from countline_control.auth.domain import Attempts
 
@@ -97,4 +98,4 @@ HERE = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 def test_an_address_is_that_of_the_peer_or_what_a_proxy_of_ours_saw(
     peer: str, forwarded_for: str, address: str
 ) -> None:
-    assert domain.caller_address(peer, forwarded_for, HERE) == address
+    assert caller_address(peer, forwarded_for, HERE) == address

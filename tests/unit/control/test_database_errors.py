@@ -3,8 +3,9 @@
 import psycopg.errors
 from sqlalchemy.exc import OperationalError
 
+from countline_common.data.database import is_away
 from countline_common.errors import ResourceExhaustedError
-from countline_control.database import is_away, translate
+from countline_control.database import translate
 
 
 def test_a_full_disk_of_the_database_is_named_with_what_to_do() -> None:

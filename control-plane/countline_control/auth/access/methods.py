@@ -15,7 +15,7 @@ from countline_common.errors import (
     NotFoundError,
     ResourceExhaustedError,
 )
-from countline_common.grpc.calls import Context
+from countline_common.grpc.calls import Context, current_principal
 from countline_common.grpc.paging import next_token, page
 from countline_control.auth import store as user_store
 from countline_control.auth.access import store
@@ -55,7 +55,7 @@ class RoleMethods(UserMethods):
                     f"there are {MOST_ROLES} custom roles", hint="delete roles that are not used"
                 )
             await store.insert_role(connection, role)
-            await self._record_role(connection, "created", role)
+            await self._record_role(connection, "created", None, role)
         return auth_pb2.CreateRoleResponse(role=role_message(role))
 
     async def UpdateRole(self, request: auth_pb2.UpdateRoleRequest, context: Context) -> auth_pb2.UpdateRoleResponse:
@@ -80,7 +80,7 @@ class RoleMethods(UserMethods):
             revisions = await user_store.end_access(connection, await store.holders(connection, role.name))
             for user_id, revision in revisions.items():
                 await self._end_access(connection, user_id, access_revision=revision)
-            await self._record_role(connection, "updated", role)
+            await self._record_role(connection, "updated", stored, role)
         return auth_pb2.UpdateRoleResponse(role=role_message(role))
 
     async def DeleteRole(self, request: auth_pb2.DeleteRoleRequest, context: Context) -> auth_pb2.DeleteRoleResponse:
@@ -93,7 +93,7 @@ class RoleMethods(UserMethods):
                     f"role {role.name!r} is still held; users: {len(held_by)}", hint="give them other roles first"
                 )
             await store.delete_role(connection, role.name)
-            await self._record_role(connection, "deleted", role)
+            await self._record_role(connection, "deleted", role, None)
         return auth_pb2.DeleteRoleResponse()
 
     async def ListPermissions(
@@ -112,9 +112,15 @@ class RoleMethods(UserMethods):
         found = explain(user, request.permission, request.site_id, request.camera_id)
         return auth_pb2.CheckAccessResponse(allowed=found.allowed, reasons=found.reasons)
 
-    async def _record_role(self, connection: AsyncConnection, event: str, role: Role) -> None:
-        permissions = sorted(role.permissions)
-        await self._record(connection, "role", event, role.name, role_message(role), permissions=permissions)
+    async def _record_role(
+        self, connection: AsyncConnection, event: str, before: Role | None, after: Role | None
+    ) -> None:
+        """Add a change of a role to the outbox and to the audit."""
+        old, new = (role_message(role) if role is not None else None for role in (before, after))
+        message = new or old
+        assert message is not None, "a change has a state before or after"
+        await self.outbox.add(connection, "role", event, current_principal().name, message)
+        await self.outbox.record(connection, f"roles/{message.name}", before=old, after=new)
 
 
 async def _custom(connection: AsyncConnection, name: str, action: str) -> Role:

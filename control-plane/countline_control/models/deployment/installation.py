@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 
+from countline_common.data.outbox import Outbox
 from countline_common.logs import get_logger
 from countline_common.tasks import to_its_end
 from countline_control.database import Database
@@ -12,7 +13,6 @@ from countline_control.models.deployment.progress import Progress
 from countline_control.models.deployment.upload import Upload
 from countline_control.models.domain import StoredModel, StoredVersion, Validation, VersionState, next_number
 from countline_control.models.repository import Repository
-from countline_control.outbox import Outbox
 from countline_models.deploy import ExaminedModel, ModelTarget, Tuning, check_interchangeable
 
 _log = get_logger(__name__)
@@ -133,6 +133,8 @@ class Installer:
             # In this transaction: otherwise a client that disconnects now could prevent the event.
             message = messages.event_message(model)
             await self._outbox.add(connection, "model", "deployed", version.created_by, message)
+            # Not the end: the call may promote the version.
+            await self._outbox.record(connection, f"ai-models/{model.name}", after=message, finished=False)
         _log.info("model.deployed", model=str(version.ref), digest=version.digest, actor=version.created_by)
         return replace(version, state=VersionState.VALIDATED)
 

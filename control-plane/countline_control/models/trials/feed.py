@@ -19,14 +19,14 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from countline.v1.events_pb2 import TrialRecord
 from countline_common.data.bus import DLQ, TRIALS, dlq_subject, ensure_streams
+from countline_common.data.database import is_away
+from countline_common.data.outbox import Bus
 from countline_common.logs import get_logger
 from countline_common.redaction import redact
 from countline_common.resilience.retry import Backoff
 from countline_common.waiting import happens
-from countline_control.database import is_away
 from countline_control.models import messages
 from countline_control.models.trials.runner import Trials
-from countline_control.outbox import Bus
 
 DURABLE: Final = "models"
 BATCH: Final = 100

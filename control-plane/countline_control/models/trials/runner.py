@@ -13,12 +13,14 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from countline_common.data.database import is_away
+from countline_common.data.outbox import Outbox
 from countline_common.errors import ConflictError, InvalidInputError, NotFoundError
 from countline_common.logs import get_logger
 from countline_common.times import to_datetime
 from countline_common.triton import ModelRef
 from countline_common.waiting import happens
-from countline_control.database import Database, is_away
+from countline_control.database import Database
 from countline_control.models import checks, messages
 from countline_control.models import store as model_store
 from countline_control.models.domain import (
@@ -32,7 +34,6 @@ from countline_control.models.domain import (
     sum_of,
 )
 from countline_control.models.trials import store
-from countline_control.outbox import Outbox
 from countline_models.trials.verdict import TrialFinding, TrialVerdict, judge
 
 CHECK_PERIOD_S: Final = 2.0
@@ -108,6 +109,7 @@ class Trials:
             )
             await store.insert_trial(connection, trial)
             await self._record(connection, "started", trial, actor)
+            await self._outbox.record(connection, _place(trial), after=messages.trial_message(trial))
         self._on_change()
         return trial
 
@@ -122,6 +124,9 @@ class Trials:
         async with self._database.begin() as connection:
             await model_store.get_model(connection, name, lock=True)
             ended = await self._end(connection, trial.trial_id, TrialOutcome.STOPPED, f"stopped by {actor}", actor)
+            if ended is not None:
+                old, new = messages.trial_message(trial), messages.trial_message(ended)
+                await self._outbox.record(connection, _place(trial), before=old, after=new)
         if ended is None:
             raise ConflictError(
                 f"trial {trial_id} has already ended: {trial.state.value}",
@@ -232,3 +237,8 @@ class Trials:
                 await self._end(connection, trial.trial_id, TrialOutcome.STOPPED, why, SYSTEM)
         if overdue:
             self._on_change()
+
+
+def _place(trial: StoredTrial) -> str:
+    """Return the resource of a trial in the audit."""
+    return f"ai-models/{trial.name}/trials/{trial.trial_id}"

@@ -16,8 +16,9 @@ from countline_common.errors import (
     UnauthenticatedError,
 )
 from countline_common.times import from_timestamp
-from countline_control.auth import domain
+from countline_control.auth import domain, passwords
 from countline_control.auth.passwords import DECOY, MOST_WAITING, Passwords
+from countline_control.auth.tables import login_attempts
 
 NEW = "three uncommon turnips"
 
@@ -191,7 +192,7 @@ async def test_no_password_opens_an_account_whose_one_time_password_was_used(aut
 @pytest.mark.parametrize("stored", [None, ""])
 async def test_the_decoy_of_missing_hashes_is_never_a_right_password(stored: str | None) -> None:
     """It is checked only to take as long as a wrong password."""
-    assert not await Passwords().matches(stored, DECOY)
+    assert not await Passwords().verify(stored, DECOY)
 
 
 async def test_a_reset_password_that_is_not_used_expires(auth: Auth) -> None:
@@ -240,19 +241,34 @@ async def test_a_user_who_has_to_wait_is_told_how_long_and_can_be_unlocked(auth:
     await attempt(auth, "vera", PASSWORD, "10.0.0.1")
 
 
-async def test_strangers_do_not_keep_a_known_caller_from_logging_in(auth: Auth) -> None:
+async def test_strangers_do_not_keep_a_known_caller_from_logging_in(
+    auth: Auth, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """60 anonymous clients with random names kept the admin out for more than 15 s."""
+    monkeypatch.setattr(passwords, "LONGEST_WAIT_S", 60.0)
     await attempt(auth, "admin", PASSWORD, "10.0.0.1")
-    passwords = auth.service._passwords
-    async with passwords._strangers:  # as if one stranger's hash took for ever
+    let_in = MOST_WAITING - 1
+    async with auth.service._passwords.turn(known=False):  # as if one stranger's hash took for ever
         flood = [asyncio.create_task(_outcome(attempt(auth, f"x{i}", "guess", f"10.7.0.{i}"))) for i in range(60)]
         done = 0
-        while done < 60 - MOST_WAITING:
+        while done < 60 - let_in:
             await asyncio.wait(flood, timeout=0.1)
             done = sum(task.done() for task in flood)
         await attempt(auth, "admin", PASSWORD, "10.0.0.1")
     outcomes = await asyncio.gather(*flood)
-    assert sorted(outcomes) == ["RESOURCE_EXHAUSTED"] * (60 - MOST_WAITING) + ["UNAUTHENTICATED"] * MOST_WAITING
+    assert sorted(outcomes) == ["RESOURCE_EXHAUSTED"] * (60 - let_in) + ["UNAUTHENTICATED"] * let_in
+    counted = [row for row in await auth.rows(login_attempts) if row["key"].startswith("pair:")]
+    assert len(counted) == let_in  # who was refused may try the right password at once
+
+
+async def test_who_has_waited_too_long_for_a_turn_is_refused_before_the_client_gives_up(
+    auth: Auth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "LONGEST_WAIT_S", 0.05)
+    async with auth.service._passwords.turn(known=False):
+        error = await refused(attempt(auth, "admin", PASSWORD, "10.0.0.1"))
+    assert (error.code, error.retry_after_s) == ("RESOURCE_EXHAUSTED", passwords.RETRY_S)
+    await attempt(auth, "admin", PASSWORD, "10.0.0.1")
 
 
 async def _outcome(call) -> str:

@@ -24,7 +24,6 @@ from countline_common.grpc.errors import from_rpc_error
 from countline_control.auth import store
 from countline_control.auth.access.roles import BUILT_IN
 from countline_control.auth.domain import StoredUser
-from countline_control.auth.tables import audit
 
 
 def role(name: str, *permissions: str, **fields: object) -> auth_pb2.Role:
@@ -51,8 +50,8 @@ async def test_a_custom_role_is_made_held_changed_and_deleted(auth: Auth) -> Non
     await admin.DeleteUser(auth_pb2.DeleteUserRequest(user_id=user.user_id))
     await admin.DeleteRole(auth_pb2.DeleteRoleRequest(name="eyes"))
     assert isinstance(await refused(admin.GetRole(auth_pb2.GetRoleRequest(name="eyes"))), NotFoundError)
-    events = [row["action"] for row in await auth.rows(audit) if row["subject"] == "eyes"]
-    assert events == ["role.created", "role.updated", "role.deleted"]
+    events = [row.method.rpartition("/")[2] for row in await auth.audited() if row.resource == "roles/eyes"]
+    assert events == ["CreateRole", "UpdateRole", "UpdateRole", "DeleteRole", "DeleteRole"]
 
 
 async def test_roles_are_listed_by_pages_with_what_they_permit(auth: Auth) -> None:

@@ -45,6 +45,22 @@ def test_a_token_is_good_until_it_expires(after_s: float, good: bool) -> None:
             verifier.verify(sign())
 
 
+def test_a_token_that_was_good_once_expires_and_ends_like_any_other() -> None:
+    times = [NOW, NOW, NOW + 60 + CLOCK_LEEWAY_S - 1, NOW + 60 + CLOCK_LEEWAY_S, NOW]
+    verifier = TokenVerifier(PUBLIC, lambda: times[0])
+    token = sign()
+    assert verifier.verify(token) is verifier.verify(token)
+    del times[:2]
+    verifier.verify(token)
+    del times[0]
+    with pytest.raises(UnauthenticatedError, match="has expired"):
+        verifier.verify(token)
+    del times[0]
+    verifier.revocations.end("u1", 7, ())
+    with pytest.raises(UnauthenticatedError, match="has ended"):
+        verifier.verify(token)
+
+
 def _claims(**changes: object) -> dict:
     claims = {
         "iss": "countline",
@@ -172,9 +188,9 @@ def test_what_a_method_asks_is_read_from_its_proto_and_what_says_nothing_is_clos
     from countline.v1 import auth_pb2, cameras_pb2  # noqa: F401  (loads the descriptors)
 
     assert method_policy("/countline.v1.CameraService/CreateCamera") == MethodPolicy(
-        permission="camera:write", resource=ResourceRule(site="camera.site_id")
+        permission="camera:write", resource=ResourceRule(site="camera.site_id"), audited=True
     )
-    assert method_policy("/countline.v1.AuthService/Login") == MethodPolicy(public=True)
+    assert method_policy("/countline.v1.AuthService/Login") == MethodPolicy(public=True, audited=True)
     assert method_policy("/grpc.health.v1.Health/Check").public
     for unknown in ("/countline.v1.AuthService/NoSuchMethod", "/else.Service/Do", "nonsense", ""):
         assert method_policy(unknown) == MethodPolicy()

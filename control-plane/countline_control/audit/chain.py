@@ -1,0 +1,244 @@
+"""The chain of the audit: hashes, signed checkpoints, and the check of all of them. Pure.
+
+The hash of a row is SHA-256 over the hash of the row before, the sequence, and the text of the row. So a row cannot be
+changed, removed or moved without a change of every hash behind it. A checkpoint is a signature (Ed25519) over a
+sequence and its hash, so that hashes cannot simply be computed anew. Rows behind the last checkpoint are signed one by
+one. This is the construction of a tamper-evident log by Schneier and Kelsey (1999), with signatures in place of keys
+that evolve.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+GENESIS: Final = bytes(32)
+"""Hash before the first row."""
+MOST_FAULTS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A stored row in the chain."""
+
+    sequence: int
+    """From 1, without gaps."""
+    text: str
+    """The row as it is hashed."""
+    hash: bytes
+    signature: bytes
+    """Over the hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A signed statement that the chain had a hash at a sequence."""
+
+    sequence: int
+    hash: bytes
+    at_us: int
+    purge: bool
+    """The rows up to this one may be purged; the chain then begins behind it."""
+    key_id: str
+    signature: bytes = b""
+
+    @property
+    def signed(self) -> bytes:
+        """The bytes that the signature covers."""
+        kind = "purge" if self.purge else "rows"
+        return f"countline audit {kind}\n{self.sequence}\n{self.hash.hex()}\n{self.at_us}\n{self.key_id}\n".encode()
+
+
+class FaultKind(StrEnum):
+    """What can be wrong with a chain."""
+
+    CHANGED = "changed"
+    MISSING = "missing"
+    INSERTED = "inserted"
+    CUT_OFF = "cut_off"
+    REPLACED = "replaced"
+    CHECKPOINT_FORGED = "checkpoint_forged"
+    CHECKPOINT_MISSING = "checkpoint_missing"
+
+
+@dataclass(frozen=True, slots=True)
+class ChainFault:
+    """One thing that is wrong with a chain."""
+
+    kind: FaultKind
+    sequence: int
+    problem: str
+
+
+def hash_of(previous: bytes, sequence: int, text: str) -> bytes:
+    """Return the hash of a row."""
+    return hashlib.sha256(previous + f"{sequence}\n".encode() + text.encode()).digest()
+
+
+class AuditSigner:
+    """Signs rows and checkpoints.
+
+    Args:
+        private_pem: an Ed25519 key as PEM.
+    """
+
+    def __init__(self, private_pem: str) -> None:
+        key = serialization.load_pem_private_key(private_pem.encode(), password=None)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise TypeError("not an Ed25519 key")
+        self._key = key
+        self.public = AuditPublicKey(key.public_key())
+
+    def link(self, previous: bytes, sequence: int, text: str) -> Link:
+        """Return the link of a row."""
+        hashed = hash_of(previous, sequence, text)
+        return Link(sequence, text, hashed, self._key.sign(_signed_row(hashed)))
+
+    def checkpoint(self, sequence: int, hashed: bytes, at_us: int, *, purge: bool = False) -> Checkpoint:
+        """Return a signed checkpoint."""
+        bare = Checkpoint(sequence, hashed, at_us, purge, self.public.key_id)
+        return Checkpoint(sequence, hashed, at_us, purge, bare.key_id, self._key.sign(bare.signed))
+
+
+class AuditPublicKey:
+    """Checks signatures."""
+
+    def __init__(self, key: Ed25519PublicKey) -> None:
+        self._key = key
+        encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        self.pem = key.public_bytes(encoding, form).decode()
+        self.key_id = hashlib.sha256(self.pem.encode()).hexdigest()[:16]
+
+    def signs_row(self, link: Link) -> bool:
+        """Whether the signature of a row is good."""
+        return self._is_good(link.signature, _signed_row(link.hash))
+
+    def signs(self, checkpoint: Checkpoint) -> bool:
+        """Whether the signature of a checkpoint is good."""
+        return checkpoint.key_id == self.key_id and self._is_good(checkpoint.signature, checkpoint.signed)
+
+    def _is_good(self, signature: bytes, data: bytes) -> bool:
+        try:
+            self._key.verify(signature, data)
+        except InvalidSignature:
+            return False
+        return True
+
+
+def new_audit_key() -> str:
+    """Return a new private key as PEM."""
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return Ed25519PrivateKey.generate().private_bytes(encoding, form, serialization.NoEncryption()).decode()
+
+
+def _signed_row(hashed: bytes) -> bytes:
+    return b"countline audit row\n" + hashed
+
+
+@dataclass(slots=True)
+class ChainCheck:
+    """Checks a chain row by row: `add` every row in order, then `finish`.
+
+    Args:
+        public: checks signatures.
+        stored: checkpoints beside the rows.
+        published: checkpoints that JetStream keeps; they may go back less far.
+    """
+
+    public: AuditPublicKey
+    stored: frozenset[Checkpoint]
+    published: frozenset[Checkpoint]
+    faults: list[ChainFault] = field(default_factory=list)
+    rows: int = 0
+    first: int = 0
+    last: int = 0
+    signed_until: int = 0
+    _hash: bytes | None = GENESIS
+    """Hash of the row before; None behind a gap, where it is unknown."""
+    _good: list[Checkpoint] = field(default_factory=list)
+    _expected: dict[int, set[bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for checkpoint in sorted(self.stored | self.published, key=lambda each: (each.sequence, each.at_us)):
+            if self.public.signs(checkpoint):
+                self._good.append(checkpoint)
+                self._expected.setdefault(checkpoint.sequence, set()).add(checkpoint.hash)
+            else:
+                self._report(FaultKind.CHECKPOINT_FORGED, checkpoint.sequence, "a checkpoint has no valid signature")
+        self.signed_until = max((each.sequence for each in self._good if not each.purge), default=0)
+        lost = self.published - self.stored
+        for sequence in sorted({each.sequence for each in lost if self.public.signs(each)}):
+            self._report(FaultKind.CHECKPOINT_MISSING, sequence, "JetStream has a checkpoint that the database lacks")
+
+    def add(self, links: Iterable[Link]) -> None:
+        """Check the next rows."""
+        for link in links:
+            self._begin(link.sequence) if self.rows == 0 else self._follow(link.sequence)
+            if self._hash is not None and hash_of(self._hash, link.sequence, link.text) != link.hash:
+                self._report(FaultKind.CHANGED, link.sequence, "the row or its place differs from its hash")
+            elif link.sequence > self.signed_until and not self.public.signs_row(link):
+                self._report(FaultKind.INSERTED, link.sequence, "the row has no valid signature of the audit")
+            if any(each != link.hash for each in self._expected.get(link.sequence, ())):
+                self._report(FaultKind.REPLACED, link.sequence, "the row differs from a signed checkpoint")
+            self.rows, self.last, self._hash = self.rows + 1, link.sequence, link.hash
+
+    def finish(self) -> None:
+        """Check the end of the chain."""
+        until = max((each.sequence for each in self._good), default=0)
+        if self.rows == 0:
+            self._begin(until + 1)
+        elif until > self.last:
+            self._report(
+                FaultKind.CUT_OFF, self.last + 1, f"rows {self.last + 1} to {until} are missing at the end of the chain"
+            )
+
+    def _begin(self, sequence: int) -> None:
+        """Check that the rows before the first one were purged."""
+        self.first = sequence
+        self._hash = GENESIS
+        if sequence == 1:
+            return
+        purged = {each.hash for each in self._good if each.purge and each.sequence == sequence - 1}
+        self._hash = next(iter(purged), None)
+        if not purged:
+            problem = f"rows 1 to {sequence - 1} are missing, and no signed checkpoint permits their purge"
+            self._report(FaultKind.MISSING, 1, problem)
+
+    def _follow(self, sequence: int) -> None:
+        if sequence != self.last + 1:
+            problem = f"rows {self.last + 1} to {sequence - 1} are missing"
+            self._report(FaultKind.MISSING, self.last + 1, problem)
+            self._hash = None
+
+    def _report(self, kind: FaultKind, sequence: int, problem: str) -> None:
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append(ChainFault(kind, sequence, problem))
+
+
+def chained(previous: bytes, after: int, texts: Iterable[str], signer: AuditSigner) -> Iterator[Link]:
+    """Yield the links of new rows behind the row `after`, whose hash is `previous`."""
+    for sequence, text in enumerate(texts, after + 1):
+        link = signer.link(previous, sequence, text)
+        previous = link.hash
+        yield link
+
+
+def first_doubtful(
+    public: AuditPublicKey, previous: bytes, after: int, links: Iterable[Link], *, unsigned: bool = False
+) -> int:
+    """Return the sequence of the first row that the audit did not chain behind the row `after`; 0 if there is none.
+
+    A checkpoint must not sign such a row: it would hide a row that somebody inserted. With `unsigned`, rows without a
+    signature are good: those of earlier releases, which come before the first checkpoint.
+    """
+    for sequence, link in enumerate(links, after + 1):
+        is_ours = link.sequence == sequence and hash_of(previous, sequence, link.text) == link.hash
+        if not is_ours or not (public.signs_row(link) or (unsigned and not link.signature)):
+            return sequence
+        previous = link.hash
+    return 0

@@ -1,0 +1,177 @@
+"""SQL of the audit. Each function works inside the caller's transaction; none changes or deletes a row."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, insert, or_, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from countline_control.audit.chain import GENESIS, Checkpoint, Link
+from countline_control.audit.tables import audit_logs, checkpoints
+
+LOCK: Final = 0x61756469
+"""Key of the lock under which rows are chained."""
+IS_PROTECTED: Final = """
+    SELECT NOT (has_table_privilege('audit.audit_logs', 'UPDATE') OR has_table_privilege('audit.audit_logs', 'DELETE')
+        OR has_table_privilege('audit.audit_logs', 'TRUNCATE')
+        OR pg_has_role((SELECT relowner FROM pg_class WHERE oid = 'audit.audit_logs'::regclass), 'MEMBER')
+        OR pg_has_role((SELECT nspowner FROM pg_namespace WHERE nspname = 'audit'), 'MEMBER'))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RowFilter:
+    """Which rows a caller asks for; empty values do not filter."""
+
+    actor: str = ""
+    resource: str = ""
+    method: str = ""
+    outcome: str = ""
+    start_us: int | None = None
+    end_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A row and when it was stored."""
+
+    link: Link
+    received_at: datetime
+
+
+async def lock_chain(connection: AsyncConnection) -> None:
+    """Let other processes wait with new rows until this transaction ends."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+
+
+async def head(connection: AsyncConnection) -> tuple[int, bytes]:
+    """Return sequence and hash of the last row; after a purge of all rows, those of the last one that was purged."""
+    query = select(audit_logs.c.sequence, audit_logs.c.hash).order_by(audit_logs.c.sequence.desc()).limit(1)
+    row = (await connection.execute(query)).first()
+    if row is None:
+        purged = select(checkpoints.c.sequence, checkpoints.c.hash).order_by(checkpoints.c.sequence.desc()).limit(1)
+        row = (await connection.execute(purged)).first()
+    return (row.sequence, row.hash) if row is not None else (0, GENESIS)
+
+
+async def known(connection: AsyncConnection, row_ids: Collection[str]) -> set[str]:
+    """Return those of the rows that are stored."""
+    query = select(audit_logs.c.row_id).where(audit_logs.c.row_id.in_(row_ids))
+    return set((await connection.execute(query)).scalars())
+
+
+async def append(connection: AsyncConnection, links: Iterable[Link]) -> None:
+    """Add rows at the end of the chain."""
+    values = [
+        {"sequence": each.sequence, "hashed_text": each.text, "hash": each.hash, "signature": each.signature}
+        for each in links
+    ]
+    if values:
+        await connection.execute(insert(audit_logs), values)
+
+
+async def rows_behind(connection: AsyncConnection, after: int, limit: int) -> list[StoredRow]:
+    """Return rows in order of the chain."""
+    query = select(audit_logs).where(audit_logs.c.sequence > after).order_by(audit_logs.c.sequence).limit(limit)
+    return [_stored(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def rows_before(
+    connection: AsyncConnection, wanted: RowFilter, before: int | None, limit: int
+) -> list[StoredRow]:
+    """Return rows that a filter matches, the newest first."""
+    query = select(audit_logs).where(*_conditions(wanted)).order_by(audit_logs.c.sequence.desc()).limit(limit)
+    if before is not None:
+        query = query.where(audit_logs.c.sequence < before)
+    return [_stored(row) for row in (await connection.execute(query)).mappings()]
+
+
+def _conditions(wanted: RowFilter) -> Iterator[ColumnElement[bool]]:
+    columns = audit_logs.c
+    if wanted.actor:
+        yield or_(columns.actor_name == wanted.actor, columns.actor_subject == wanted.actor)
+    if wanted.resource.endswith("/"):
+        yield columns.resource.startswith(wanted.resource, autoescape=True)
+    elif wanted.resource:
+        yield columns.resource == wanted.resource
+    if "/" in wanted.method or wanted.method == "system":
+        yield columns.method == wanted.method
+    elif wanted.method:
+        yield columns.method.endswith(f"/{wanted.method}", autoescape=True)
+    if wanted.outcome == "refused":
+        yield columns.outcome != "OK"
+    elif wanted.outcome:
+        yield columns.outcome == wanted.outcome
+    if wanted.start_us is not None:
+        yield columns.at_us >= wanted.start_us
+    if wanted.end_us is not None:
+        yield columns.at_us < wanted.end_us
+
+
+async def row_at(connection: AsyncConnection, sequence: int) -> StoredRow | None:
+    """Return one row."""
+    found = await rows_behind(connection, sequence - 1, 1)
+    return found[0] if found and found[0].link.sequence == sequence else None
+
+
+async def last_before(connection: AsyncConnection, moment: datetime) -> Link | None:
+    """Return the last row that was stored before a moment."""
+    query = select(audit_logs).where(audit_logs.c.received_at < moment).order_by(audit_logs.c.sequence.desc()).limit(1)
+    row = (await connection.execute(query)).mappings().first()
+    return _stored(row).link if row is not None else None
+
+
+async def add_checkpoint(connection: AsyncConnection, checkpoint: Checkpoint) -> bool:
+    """Store a checkpoint; return False if there is one of its sequence."""
+    values = {
+        "sequence": checkpoint.sequence,
+        "purge": checkpoint.purge,
+        "hash": checkpoint.hash,
+        "at_us": checkpoint.at_us,
+        "key_id": checkpoint.key_id,
+        "signature": checkpoint.signature,
+    }
+    statement = upsert(checkpoints).values(values).on_conflict_do_nothing()
+    return (await connection.execute(statement)).rowcount == 1
+
+
+async def checkpoints_behind(connection: AsyncConnection, after: int, until: int | None = None) -> list[Checkpoint]:
+    """Return checkpoints of rows behind a sequence, in order."""
+    query = select(checkpoints).where(checkpoints.c.sequence > after).order_by(checkpoints.c.sequence)
+    if until is not None:
+        query = query.where(checkpoints.c.sequence <= until)
+    return [Checkpoint(**row) for row in (await connection.execute(query)).mappings()]
+
+
+async def last_signed(connection: AsyncConnection) -> tuple[int, bytes]:
+    """Return sequence and hash of the last checkpoint of rows; those before the first row if there is none."""
+    query = select(checkpoints.c.sequence, checkpoints.c.hash).where(~checkpoints.c.purge)
+    row = (await connection.execute(query.order_by(checkpoints.c.sequence.desc()).limit(1))).first()
+    return (row.sequence, row.hash) if row is not None else (0, GENESIS)
+
+
+async def purge(connection: AsyncConnection, until: int, days: int) -> int:
+    """Delete the rows up to a signed checkpoint of a purge; return how many.
+
+    PostgreSQL's function `audit.purge` deletes nothing that is younger than `days`, nor than 30 days.
+    """
+    found = await connection.scalar(text("SELECT audit.purge(:until, :days)"), {"until": until, "days": days})
+    return int(found or 0)
+
+
+async def is_protected(connection: AsyncConnection) -> bool:
+    """Whether the role of this connection may neither change nor delete rows, nor drop their table."""
+    return bool(await connection.scalar(text(IS_PROTECTED)))
+
+
+def _stored(row: Any) -> StoredRow:
+    link = Link(row["sequence"], row["hashed_text"], row["hash"], row["signature"])
+    return StoredRow(link, row["received_at"])
+
+
+def links(rows: Sequence[StoredRow]) -> list[Link]:
+    """Return the links of rows."""
+    return [row.link for row in rows]

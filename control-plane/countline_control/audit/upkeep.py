@@ -1,0 +1,178 @@
+"""Signs a checkpoint of the audit every minute, publishes it, and purges rows after their retention."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+import nats.errors
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+from countline.v1 import audit_pb2
+from countline_common.data.bus import AUDIT_CHECKPOINTS, CHECKPOINT_SUBJECTS, checkpoint_subject
+from countline_common.data.database import is_away
+from countline_common.logs import get_logger
+from countline_common.redaction import redact
+from countline_common.times import MICROSECONDS, to_datetime
+from countline_common.waiting import happens
+from countline_control.audit import store
+from countline_control.audit.chain import AuditSigner, Checkpoint, first_doubtful
+from countline_control.audit.messages import checkpoint_message, checkpoint_of
+from countline_control.database import Database
+
+PERIOD_S: Final = 60.0
+PURGE_PERIOD_S: Final = 3600.0
+SHORTEST_RETENTION_DAYS: Final = 30
+PUBLISH_TIMEOUT_S: Final = 5.0
+SIGN_PAGE: Final = 1000
+READ_BATCH: Final = 1000
+READ_WAIT_S: Final = 2.0
+
+_log = get_logger(__name__)
+
+
+class AuditUpkeep:
+    """Signs and publishes checkpoints, and purges rows.
+
+    Args:
+        database: of auth.
+        signer: signs checkpoints.
+        jetstream: returns the connection to NATS; None while NATS is away.
+        retention_days: how long rows are kept; 0 for ever.
+        clock: returns Unix seconds.
+        period_s: seconds between two checkpoints.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        signer: AuditSigner,
+        jetstream: Callable[[], JetStreamContext | None],
+        retention_days: int = 0,
+        clock: Callable[[], float] = time.time,
+        period_s: float = PERIOD_S,
+    ) -> None:
+        self._database = database
+        self._signer = signer
+        self._jetstream = jetstream
+        self._retention_days = retention_days
+        self._clock = clock
+        self._period_s = period_s
+        self._stopping = asyncio.Event()
+        self._purged_at = float("-inf")
+
+    def stop(self) -> None:
+        """Let `run` end."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until `stop` is called, through outages of NATS and of the database."""
+        while not self._stopping.is_set():
+            try:
+                await self.sign()
+                await self.publish()
+                if self._retention_days and time.monotonic() - self._purged_at > PURGE_PERIOD_S:
+                    await self.purge()
+                    self._purged_at = time.monotonic()
+            except Exception as error:  # noqa: BLE001  (the task survives every error)
+                if not is_away(error):
+                    _log.warning("audit.upkeep_failed", error=redact(str(error)) or type(error).__name__)
+            await happens(self._stopping, self._period_s)
+
+    async def sign(self) -> Checkpoint | None:
+        """Sign the end of the chain; None if no row came since the last checkpoint, or if one of them is not ours."""
+        async with self._database.begin() as connection:
+            await store.lock_chain(connection)
+            sequence, hashed = await store.last_signed(connection)
+            unsigned = sequence == 0
+            while rows := await store.rows_behind(connection, sequence, SIGN_PAGE):
+                links = store.links(rows)
+                check = partial(first_doubtful, self._signer.public, hashed, sequence, links, unsigned=unsigned)
+                doubtful = await asyncio.to_thread(check)
+                if doubtful:
+                    _log.error("audit.tampered", sequence=doubtful, hint="run: countline audit verify")
+                    return None
+                sequence, hashed = links[-1].sequence, links[-1].hash
+            checkpoint = self._signer.checkpoint(sequence, hashed, self._now_us())
+            is_new = sequence > 0 and await store.add_checkpoint(connection, checkpoint)
+        return checkpoint if is_new else None
+
+    async def publish(self) -> None:
+        """Publish the checkpoints that JetStream lacks."""
+        jetstream = self._jetstream()
+        if jetstream is None:
+            return
+        last = await _last_published(jetstream)
+        missing = await self._database.read(lambda connection: store.checkpoints_behind(connection, last))
+        for checkpoint in missing:
+            if not checkpoint.purge:
+                await _publish(jetstream, checkpoint)
+
+    async def purge(self) -> int:
+        """Delete rows older than the retention; return how many. A published checkpoint stands for them first.
+
+        Without NATS nothing is purged: a checkpoint that only the database holds proves less.
+        """
+        jetstream = self._jetstream()
+        if jetstream is None:
+            return 0
+        before = to_datetime(self._clock()) - timedelta(days=self._retention_days)
+        last = await self._database.read(lambda connection: store.last_before(connection, before))
+        if last is None:
+            return 0
+        checkpoint = self._signer.checkpoint(last.sequence, last.hash, self._now_us(), purge=True)
+        async with self._database.begin() as connection:
+            is_new = await store.add_checkpoint(connection, checkpoint)
+        if is_new:
+            await _publish(jetstream, checkpoint)
+        async with self._database.begin() as connection:
+            purged = await store.purge(connection, last.sequence, self._retention_days)
+        _log.info("audit.purged", rows=purged, until=last.sequence)
+        return purged
+
+    def _now_us(self) -> int:
+        return round(self._clock() * MICROSECONDS)
+
+
+async def _last_published(jetstream: JetStreamContext) -> int:
+    try:
+        message = await jetstream.get_last_msg(AUDIT_CHECKPOINTS, checkpoint_subject(purge=False))
+    except NotFoundError:
+        return 0
+    return audit_pb2.AuditCheckpoint.FromString(message.data or b"").sequence
+
+
+async def _publish(jetstream: JetStreamContext, checkpoint: Checkpoint) -> None:
+    kind = "purge" if checkpoint.purge else "rows"
+    await jetstream.publish(
+        checkpoint_subject(purge=checkpoint.purge),
+        checkpoint_message(checkpoint).SerializeToString(),
+        headers={"Nats-Msg-Id": f"{checkpoint.key_id}-{kind}-{checkpoint.sequence}"},
+        timeout=PUBLISH_TIMEOUT_S,
+    )
+
+
+async def published_checkpoints(jetstream: JetStreamContext) -> frozenset[Checkpoint]:
+    """Return every checkpoint that JetStream keeps. One that cannot be decoded is left out."""
+    config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.NONE, inactive_threshold=60.0)
+    subscription = await jetstream.pull_subscribe(CHECKPOINT_SUBJECTS, stream=AUDIT_CHECKPOINTS, config=config)
+    found: set[Checkpoint] = set()
+    try:
+        pending = (await subscription.consumer_info()).num_pending or 0
+        while pending > 0:
+            messages = await subscription.fetch(min(pending, READ_BATCH), timeout=READ_WAIT_S)
+            pending -= len(messages)
+            for message in messages:
+                try:
+                    found.add(checkpoint_of(audit_pb2.AuditCheckpoint.FromString(message.data)))
+                except ValueError:
+                    _log.warning("audit.checkpoint_undecodable", subject=message.subject)
+    except nats.errors.TimeoutError:
+        _log.warning("audit.checkpoints_missing", read=len(found))
+    finally:
+        await subscription.unsubscribe()
+    return frozenset(found)

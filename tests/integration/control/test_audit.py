@@ -1,0 +1,361 @@
+"""The audit on real servers: stored once through outages, verified after tampering, purged, closed to its own role."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import nats
+import psycopg
+import pytest
+from psycopg import sql
+from tests.fixtures.analytics.stack import until
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.postgres import PostgresServer
+
+from countline.v1 import audit_pb2, cameras_pb2
+from countline.v1.audit_pb2 import AuditRecord, AuditRow, VerifyAuditResponse
+from countline.v1.cameras_pb2 import Site
+from countline_common.data import bus
+from countline_common.data.database import migrate
+from countline_common.grpc.errors import from_rpc_error
+from countline_common.times import to_timestamp
+from countline_control.audit import store
+from countline_control.audit.chain import AuditSigner, new_audit_key
+from countline_control.audit.intake import AuditIntake
+from countline_control.audit.protection import protect
+from countline_control.audit.setup import audit_signer
+from countline_control.audit.upkeep import AuditUpkeep
+from countline_control.database import Database
+
+from .conftest import Control
+
+
+async def listed(control: Control, **filters: object) -> list[AuditRecord]:
+    request = audit_pb2.ListAuditRowsRequest(**filters)
+    return list((await control.caller("admin").audit.ListAuditRows(request)).records)
+
+
+async def add_site(control: Control, site_id: str) -> None:
+    site = Site(site_id=site_id, time_zone="UTC")
+    await control.caller("admin").cameras.CreateSite(cameras_pb2.CreateSiteRequest(site=site))
+
+
+async def verified(control: Control) -> VerifyAuditResponse:
+    return await control.caller("admin").audit.VerifyAudit(audit_pb2.VerifyAuditRequest())
+
+
+async def resources(control: Control) -> list[str]:
+    return [record.row.resource for record in reversed(await listed(control))]
+
+
+async def test_rows_of_an_outage_arrive_later_once_with_the_time_they_happened(
+    control_dsn: str, start_control, nats_server: NatsServer
+) -> None:
+    control = await start_control(control_dsn, nats_url=nats_server.url)
+    await add_site(control, "before")
+    await until(lambda: _has(control, "sites/before"))
+    await nats_server.kill()
+    await add_site(control, "during")
+    (during,) = _outbox(control_dsn, "during")
+    assert "sites/during" not in await resources(control)
+    await nats_server.start()
+    await until(lambda: _has(control, "sites/during"))
+    await add_site(control, "after")
+    await until(lambda: _has(control, "sites/after"))
+    assert await resources(control) == ["sites/before", "sites/during", "sites/after"]
+    (row,) = [record.row for record in await listed(control, resource="sites/during")]
+    assert row.at == during.at
+    assert (await verified(control)).intact
+
+
+async def _has(control: Control, resource: str) -> bool:
+    return resource in await resources(control)
+
+
+def _outbox(dsn: str, site_id: str) -> list[AuditRow]:
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute("SELECT payload FROM cameras.outbox WHERE subject = 'countline.audit.rows.cameras'")
+        found = [AuditRow.FromString(payload) for (payload,) in rows]
+    return [row for row in found if row.resource == f"sites/{site_id}"]
+
+
+class Audit:
+    """The parts of the audit on a database and a NATS, without a control-plane."""
+
+    def __init__(self, dsn: str, client: nats.NATS, signer: AuditSigner) -> None:
+        self.database = Database(dsn)
+        self.dsn = dsn
+        self.intake = AuditIntake(self.database, signer, client.jetstream)
+        self.upkeep = AuditUpkeep(self.database, signer, client.jetstream, retention_days=30)
+
+    async def add(self, first: int, last: int) -> None:
+        """Store rows as if services had sent them."""
+        await self.intake.store([_row(number) for number in range(first, last + 1)])
+
+    def execute(self, *statements: str) -> None:
+        """Change the database as its superuser can."""
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+
+def _row(number: int) -> AuditRow:
+    return AuditRow(
+        row_id=f"row-{number}",
+        at=to_timestamp(1_800_000_000 + number),
+        actor=audit_pb2.AuditActor(subject="u1", name="ann" if number % 2 else "bob"),
+        method="countline.v1.CameraService/UpdateCamera",
+        resource=f"cameras/c{number}",
+        outcome="OK" if number % 3 else "NOT_FOUND",
+        changes=[audit_pb2.FieldChange(path="title", before='"Türe"', after='"\x00\\u0000"')],
+    )
+
+
+@pytest.fixture
+async def control(control_dsn: str, start_control, nats_server: NatsServer) -> Control:
+    """A control-plane with NATS."""
+    return await start_control(control_dsn, nats_url=nats_server.url)
+
+
+@pytest.fixture
+async def audit(control: Control, control_dsn: str, nats_server: NatsServer, keys) -> AsyncIterator[Audit]:
+    """The parts of its audit, to call them when a test wants."""
+    client = await nats.connect(nats_server.url)
+    await bus.ensure_streams(client.jetstream())
+    audit = Audit(control_dsn, client, audit_signer(keys[0].with_name("audit-key.pem")))
+    yield audit
+    await audit.database.close()
+    await client.close()
+
+
+async def _faults(control: Control) -> set[str]:
+    found = await verified(control)
+    assert found.intact == (not found.faults)
+    return {fault.kind for fault in found.faults}
+
+
+UNSIGNED = "DELETE FROM audit.checkpoints"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "statements"),
+    [
+        (
+            {"changed"},
+            ["UPDATE audit.audit_logs SET hashed_text = replace(hashed_text, 'ann', 'eve') WHERE sequence = 3"],
+        ),
+        ({"changed", "replaced"}, ["UPDATE audit.audit_logs SET hash = sha256('x') WHERE sequence = 6"]),
+        ({"missing"}, ["DELETE FROM audit.audit_logs WHERE sequence = 3"]),
+        ({"missing"}, ["DELETE FROM audit.audit_logs WHERE sequence <= 2"]),
+        ({"cut_off"}, ["DELETE FROM audit.audit_logs WHERE sequence >= 5"]),
+        ({"cut_off", "checkpoint_missing"}, ["DELETE FROM audit.audit_logs WHERE sequence >= 5", UNSIGNED]),
+        ({"missing", "checkpoint_missing"}, ["TRUNCATE audit.audit_logs", UNSIGNED]),
+        ({"checkpoint_forged", "checkpoint_missing"}, ["UPDATE audit.checkpoints SET signature = '\\x00'"]),
+        (
+            {"changed"},
+            [
+                "UPDATE audit.audit_logs SET sequence = 99 WHERE sequence = 2",
+                "UPDATE audit.audit_logs SET sequence = 2 WHERE sequence = 3",
+                "UPDATE audit.audit_logs SET sequence = 3 WHERE sequence = 99",
+            ],
+        ),
+        (
+            {"inserted"},
+            [
+                """INSERT INTO audit.audit_logs (sequence, hashed_text, hash, signature)
+                   SELECT 7, '{"id":"x"}', sha256(hash || convert_to(E'7\\n{"id":"x"}', 'UTF8')), '\\x00'
+                   FROM audit.audit_logs WHERE sequence = 6"""
+            ],
+        ),
+    ],
+)
+async def test_tampering_with_the_database_is_found(
+    control: Control, audit: Audit, kinds: set[str], statements: list[str]
+) -> None:
+    await audit.add(1, 6)
+    await audit.upkeep.sign()
+    await audit.upkeep.publish()
+    assert await _faults(control) == set()
+    audit.execute(*statements)
+    assert await _faults(control) >= kinds
+
+
+async def test_a_chain_that_is_made_anew_is_found(control: Control, audit: Audit, nats_server: NatsServer) -> None:
+    """By somebody who may do everything in PostgreSQL; even with the key, JetStream knows more."""
+    await audit.add(1, 6)
+    await audit.upkeep.sign()
+    await audit.upkeep.publish()
+    audit.execute("TRUNCATE audit.audit_logs", "TRUNCATE audit.checkpoints")
+    client = await nats.connect(nats_server.url)
+    stranger = Audit(audit.dsn, client, AuditSigner(new_audit_key()))
+    await stranger.add(11, 16)
+    await stranger.upkeep.sign()
+    assert await _faults(control) >= {"replaced", "checkpoint_forged", "checkpoint_missing"}
+    audit.execute("TRUNCATE audit.audit_logs", "TRUNCATE audit.checkpoints")
+    await audit.add(11, 16)
+    await audit.upkeep.sign()
+    assert await _faults(control) >= {"replaced", "checkpoint_missing"}
+    await stranger.database.close()
+    await client.close()
+
+
+async def test_a_checkpoint_is_not_signed_over_a_row_that_somebody_inserted(control: Control, audit: Audit) -> None:
+    await audit.add(1, 2)
+    await audit.upkeep.sign()  # unless the control-plane's own upkeep was faster
+    assert (await audit.database.read(store.last_signed))[0] == 2
+    assert await audit.upkeep.sign() is None, "nothing new"
+    audit.execute(
+        """INSERT INTO audit.audit_logs (sequence, hashed_text, hash, signature)
+           SELECT 3, '{"id":"x"}', sha256(hash || convert_to(E'3\\n{"id":"x"}', 'UTF8')), ''
+           FROM audit.audit_logs WHERE sequence = 2"""
+    )
+    assert await audit.upkeep.sign() is None
+    assert await _faults(control) == {"inserted"}
+
+
+async def test_a_row_that_is_delivered_again_is_stored_once_also_by_two_processes(audit: Audit) -> None:
+    await asyncio.gather(*(audit.add(1, 30) for _ in range(4)))
+    await audit.add(20, 40)
+    rows = await audit.database.read(lambda connection: store.rows_behind(connection, 0, 100))
+    assert [row.link.sequence for row in rows] == list(range(1, 41))
+
+
+async def test_a_row_is_listed_by_its_filters_and_page_by_page(control: Control, audit: Audit) -> None:
+    await audit.add(1, 12)
+    newest = await listed(control)
+    assert [record.sequence for record in newest] == list(range(12, 0, -1))
+    assert (newest[0].row.changes[0].before, newest[0].row.resource) == ('"Türe"', "cameras/c12")
+    assert {record.row.actor.name for record in await listed(control, actor="ann")} == {"ann"}
+    assert [record.sequence for record in await listed(control, outcome="refused")] == [12, 9, 6, 3]
+    assert [record.sequence for record in await listed(control, resource="cameras/c7")] == [7]
+    assert len(await listed(control, resource="cameras/")) == 12
+    assert await listed(control, resource="cameras/%") == []
+    assert len(await listed(control, method="UpdateCamera")) == 12
+    assert await listed(control, method="Camera") == []
+    span = {"start": to_timestamp(1_800_000_003), "end": to_timestamp(1_800_000_005)}
+    assert [record.sequence for record in await listed(control, **span)] == [4, 3]
+    stub = control.caller("admin").audit
+    first = await stub.ListAuditRows(audit_pb2.ListAuditRowsRequest(page_size=8, actor="ann"))
+    rest = audit_pb2.ListAuditRowsRequest(page_size=3, page_token=first.next_page_token, actor="ann")
+    assert first.next_page_token == ""
+    first = await stub.ListAuditRows(audit_pb2.ListAuditRowsRequest(page_size=4, actor="ann"))
+    rest.page_token = first.next_page_token
+    second = await stub.ListAuditRows(rest)
+    assert [each.sequence for each in (*first.records, *second.records)] == [11, 9, 7, 5, 3, 1]
+    rest.actor = "bob"
+    with pytest.raises(Exception, match="other filters"):
+        await stub.ListAuditRows(rest)
+
+
+async def test_an_export_can_be_checked_without_countline(control: Control, audit: Audit) -> None:
+    """By SHA-256 and Ed25519 alone, as docs/audit.md describes it."""
+    import hashlib
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    await audit.add(1, 5)
+    await audit.upkeep.sign()
+    export = await control.caller("admin").audit.ExportAudit(audit_pb2.ExportAuditRequest(limit=3))
+    assert export.next_after == 3
+    more = await control.caller("admin").audit.ExportAudit(audit_pb2.ExportAuditRequest(after=3, limit=3))
+    previous = bytes(32)
+    for record in (*export.records, *more.records):
+        text = f"{record.sequence}\n{record.hashed_text}".encode()
+        previous = hashlib.sha256(previous + text).digest()
+        assert previous.hex() == record.hash
+    (checkpoint,) = more.checkpoints
+    key = load_pem_public_key(more.public_key.encode())
+    assert isinstance(key, Ed25519PublicKey)
+    at_us = checkpoint.at.seconds * 1_000_000 + checkpoint.at.nanos // 1000
+    signed = f"countline audit rows\n{checkpoint.sequence}\n{checkpoint.hash}\n{at_us}\n{checkpoint.key_id}\n"
+    key.verify(checkpoint.signature, signed.encode())
+    assert checkpoint.hash == previous.hex()
+
+
+async def test_after_a_purge_the_rest_of_the_chain_is_intact(control: Control, audit: Audit) -> None:
+    await audit.add(1, 6)
+    await audit.upkeep.sign()
+    assert await audit.upkeep.purge() == 0, "all rows are young"
+    audit.execute("UPDATE audit.audit_logs SET received_at = now() - interval '31 days' WHERE sequence <= 4")
+    assert await audit.upkeep.purge() == 4
+    found = await verified(control)
+    assert (found.intact, found.first_sequence, found.last_sequence) == (True, 5, 6)
+    audit.execute("DELETE FROM audit.audit_logs WHERE sequence = 5")
+    assert await _faults(control) == {"missing"}
+
+
+async def test_the_role_of_the_service_may_read_and_insert_and_nothing_else(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    dsn, role = postgres.create_database(), f"auth_{tmp_path.name[-20:].replace('-', '_')}"
+    name = dsn.rpartition("/")[2]
+    with psycopg.connect(dsn, autocommit=True) as root:
+        root.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(sql.Identifier(role)))
+        root.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(role)))
+    own = _as_role(dsn, role)
+    await migrate(own, "countline_control.auth", "auth")
+    database = Database(own)
+    assert not await database.read(store.is_protected)
+    for _ in range(2):  # it can be repeated
+        await asyncio.to_thread(protect, dsn, role)
+    try:
+        assert await database.read(store.is_protected)
+        signer = AuditSigner(new_audit_key())
+        await AuditIntake(database, signer, lambda: None).store([_row(1), _row(2)])
+        await AuditUpkeep(database, signer, lambda: None).sign()
+        permitted = [statement for statement in FORBIDDEN if _may(own, statement)]
+        assert permitted == []
+        with psycopg.connect(dsn, autocommit=True) as root:
+            root.execute("UPDATE audit.audit_logs SET received_at = now() - interval '40 days'")
+        with psycopg.connect(own) as connection, pytest.raises(psycopg.errors.RaiseException, match="no checkpoint"):
+            connection.execute("SELECT audit.purge(2, 30)")
+        with psycopg.connect(own) as connection, pytest.raises(psycopg.errors.RaiseException, match="at least 30 days"):
+            connection.execute("SELECT audit.purge(2, 1)")
+        await migrate(own, "countline_control.auth", "auth")  # a restart
+    finally:
+        await database.close()
+        postgres.drop_database(dsn)
+        with psycopg.connect(postgres.dsn(), autocommit=True) as root:
+            root.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+def _as_role(dsn: str, role: str) -> str:
+    return f"postgresql://{role}:x@{dsn.rpartition('@')[2]}"
+
+
+def _may(dsn: str, statement: str) -> bool:
+    with psycopg.connect(dsn) as connection:
+        try:
+            connection.execute(statement.encode())
+        except psycopg.Error:
+            return False
+        connection.rollback()
+    return True
+
+
+FORBIDDEN = [
+    "UPDATE audit.audit_logs SET hash = ''",
+    "UPDATE audit.checkpoints SET hash = ''",
+    "DELETE FROM audit.audit_logs",
+    "DELETE FROM audit.checkpoints",
+    "TRUNCATE audit.audit_logs",
+    "DROP TABLE audit.audit_logs",
+    "DROP SCHEMA audit CASCADE",
+    "ALTER TABLE audit.audit_logs ADD COLUMN x text",
+    "ALTER TABLE audit.audit_logs OWNER TO CURRENT_USER",
+    "ALTER SCHEMA audit OWNER TO CURRENT_USER",
+    "GRANT UPDATE ON audit.audit_logs TO CURRENT_USER; UPDATE audit.audit_logs SET hash = ''",
+    "SET ROLE countline_audit",
+    "CREATE OR REPLACE FUNCTION audit.purge(bigint, integer) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
+    "CREATE RULE r AS ON INSERT TO audit.audit_logs DO INSTEAD NOTHING",
+    "CREATE TRIGGER t BEFORE INSERT ON audit.audit_logs EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "INSERT INTO audit.audit_logs (sequence, hashed_text, hash, signature, received_at) VALUES (9, '{}', '', '', NULL)",
+    "SET session_replication_role = replica",
+]
+
+
+async def test_somebody_without_the_permission_sees_nothing(control: Control) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        await control.caller("operator").audit.ListAuditRows(audit_pb2.ListAuditRowsRequest())
+    assert "audit:read" in from_rpc_error(caught.value).message

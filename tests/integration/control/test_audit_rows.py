@@ -1,0 +1,228 @@
+"""Each call that changes something leaves exactly one row: every method of every service, refused and done."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.message import Message
+from tests.fixtures.control.audit import rows_of, written_rows
+
+from countline.v1 import audit_pb2, auth_pb2, cameras_pb2, models_pb2, secrets_pb2, workers_pb2
+from countline.v1.auth_pb2 import Role, User
+from countline.v1.cameras_pb2 import Camera, CameraSpec, Site
+from countline_common.access.vocabulary import PEOPLE
+from countline_common.grpc.permissions import method_policy
+
+from .conftest import ADMIN_PASSWORD, Control
+
+FILES = {
+    "audit": audit_pb2, "auth": auth_pb2, "cameras": cameras_pb2, "models": models_pb2, "secrets": secrets_pb2,
+    "workers": workers_pb2,
+}  # fmt: skip
+METHODS = [
+    (where, method) for where, file in FILES.items() for service in file.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+]  # fmt: skip
+READING = ("Get", "List", "Check", "Query", "Verify", "Export", "Connect")
+MARKER = "s3cret-marker-of-tests"
+
+
+def path_of(method: Any) -> str:
+    return f"/{method.containing_service.full_name}/{method.name}"
+
+
+def test_only_methods_that_read_leave_no_row() -> None:
+    unaudited = [method.name for _, method in METHODS if not method_policy(path_of(method)).audited]
+    assert [name for name in unaudited if not name.startswith(READING)] == []
+    audited = [method.name for _, method in METHODS if method_policy(path_of(method)).audited]
+    assert [name for name in audited if name.startswith(READING)] == []
+    assert len(audited) > 30, "this test sees what it looks for"
+
+
+@dataclass
+class Calls:
+    """Calls methods by name, each with a request id of its own."""
+
+    control: Control
+    dsn: str
+    token: str = ""
+    done: list[str] = field(default_factory=list)
+    """Methods that succeeded and left one row."""
+
+    async def raw(self, where: str, method: Any, request: Message, token: str | None) -> tuple[str, str]:
+        """Call a method; return its request id and status."""
+        request_id = secrets.token_hex(8)
+        answer = message_factory.GetMessageClass(method.output_type)
+        channel = self.control.channels[where]
+        make = channel.stream_stream if method.client_streaming else channel.unary_unary
+        call = make(
+            path_of(method), request_serializer=type(request).SerializeToString, response_deserializer=answer.FromString
+        )
+        metadata = (("x-request-id", request_id), *((("authorization", f"Bearer {token}"),) if token else ()))
+
+        async def requests():
+            yield request
+
+        try:
+            if method.client_streaming:
+                async for _ in call(requests(), metadata=metadata, timeout=20):
+                    pass
+            else:
+                self.answer = await call(request, metadata=metadata, timeout=20)
+        except grpc.aio.AioRpcError as error:
+            self.problem = error.details()
+            return request_id, error.code().name
+        return request_id, "OK"
+
+    async def do(self, name: str, request: Message, token: str | None = None) -> Any:
+        """Call a method that succeeds; check its row."""
+        where, method = next((where, each) for where, each in METHODS if each.name == name)
+        request_id, code = await self.raw(where, method, request, self.token if token is None else token)
+        assert code == "OK", f"{name}: {self.problem}"
+        (row,) = rows_of(self.dsn, request_id)
+        assert (row.outcome, row.method) == ("OK", path_of(method).strip("/")), row
+        assert row.resource, f"{name} names no resource"
+        assert row.actor.name, f"{name} names no caller"
+        assert row.at.seconds > 0
+        self.row = row
+        self.done.append(name)
+        return self.answer
+
+
+async def test_each_refused_call_leaves_one_row_and_no_read_leaves_any(control: Control, control_dsn: str) -> None:
+    calls = Calls(control, control_dsn)
+    callers = {
+        "viewer": control.token("self:read", subject="v", name="vera"),
+        "admin": control.token(*PEOPLE, name="ann"),
+        "nobody": None,
+    }
+    for where, method in METHODS:
+        policy = method_policy(path_of(method))
+        request = message_factory.GetMessageClass(method.input_type)()
+        for caller, token in callers.items():
+            request_id, code = await calls.raw(where, method, request, token)
+            rows = rows_of(control_dsn, request_id)
+            is_known = token is not None or policy.public
+            assert len(rows) == (1 if policy.audited and is_known else 0), (
+                f"{caller} calling {method.name}: {code} {rows}"
+            )
+            for row in rows:
+                assert row.outcome == code, f"{method.name}: {row}"
+                assert policy.public or row.actor.name == {"viewer": "vera", "admin": "ann"}[caller]
+                assert code == "OK" or row.problem
+                assert code == "OK" or not row.changes
+
+
+async def test_each_change_leaves_one_row_with_what_it_changed(control_dsn: str, start_control, tmp_path) -> None:
+    """Methods of models need Triton: `test_models.py` has them."""
+    (tmp_path / "password").write_text(ADMIN_PASSWORD)
+    control = await start_control(control_dsn, admin_password_file=tmp_path / "password")
+    calls = Calls(control, control_dsn)
+    answer = await calls.do("Login", auth_pb2.LoginRequest(username="admin", password=ADMIN_PASSWORD), token="")
+    calls.token = answer.tokens.access_token
+    await _use_cameras(calls)
+    await _use_roles_and_users(calls)
+    await _use_own_account(calls, answer.tokens.refresh_token)
+    needed = {method.name for where, method in METHODS if where != "models" and method_policy(path_of(method)).audited}
+    assert needed - {*calls.done} == set(), "each of these methods needs a call in this test"
+    assert MARKER not in str(written_rows(control_dsn))
+
+
+async def _use_cameras(calls: Calls) -> None:
+    await calls.do("CreateSite", cameras_pb2.CreateSiteRequest(site=Site(site_id="lab", time_zone="UTC")))
+    assert calls.row.resource == "sites/lab"
+    await calls.do("UpdateSite", cameras_pb2.UpdateSiteRequest(site=Site(site_id="lab", title="Laboratory")))
+    assert [(each.path, each.before, each.after) for each in calls.row.changes] == [
+        ("title", "", '"Laboratory"'), ("revision", "1", "2"),
+    ]  # fmt: skip
+    url = f"rtsp://joe:{MARKER}@camera.invalid/live"
+    camera = Camera(camera_id="door", site_id="lab", spec=CameraSpec(source_url=url))
+    await calls.do("CreateCamera", cameras_pb2.CreateCameraRequest(camera=camera))
+    other = CameraSpec(source_url=f"rtsp://joe:{MARKER}2@camera.invalid/live")
+    await calls.do("UpdateCamera", cameras_pb2.UpdateCameraRequest(camera=Camera(camera_id="door", spec=other)))
+    (password,) = (each for each in calls.row.changes if each.path == "spec.source_url")
+    assert password.before == password.after == '"rtsp://joe:***@camera.invalid/live"', "a change of the password"
+    await calls.do("RotateSecrets", secrets_pb2.RotateSecretsRequest())
+    await calls.do("DeleteCamera", cameras_pb2.DeleteCameraRequest(camera_id="door"))
+    assert calls.row.resource == "cameras/door"
+    await calls.do("DeleteSite", cameras_pb2.DeleteSiteRequest(site_id="lab"))
+
+
+async def _use_roles_and_users(calls: Calls) -> None:
+    role = Role(name="eyes", permissions=["self:read", "self:write"])
+    await calls.do("CreateRole", auth_pb2.CreateRoleRequest(role=role))
+    await calls.do("UpdateRole", auth_pb2.UpdateRoleRequest(role=Role(name="eyes", title="Eyes")))
+    assert ("title", "", '"Eyes"') in [(each.path, each.before, each.after) for each in calls.row.changes]
+    request = auth_pb2.CreateUserRequest(username="bea", password=MARKER, roles=["eyes"])
+    user_id = (await calls.do("CreateUser", request)).user.user_id
+    assert calls.row.resource == "users/bea"
+    await calls.do("UpdateUser", auth_pb2.UpdateUserRequest(user=User(user_id=user_id, display_name="Bea")))
+    login = auth_pb2.LoginRequest(username="bea", password=MARKER)
+    tokens = (await calls.do("Login", login, token="")).tokens
+    await calls.do("RefreshToken", auth_pb2.RefreshTokenRequest(refresh_token=tokens.refresh_token), token="")
+    assert calls.row.actor.name == "bea"
+    listed = await calls.control.holder(calls.token).auth.ListUserSessions(
+        auth_pb2.ListUserSessionsRequest(user_id=user_id)
+    )
+    session_id = listed.sessions[0].session_id
+    await calls.do("EndUserSession", auth_pb2.EndUserSessionRequest(user_id=user_id, session_id=session_id))
+    for name in ("LogoutUser", "DisableUser", "EnableUser", "UnlockUser"):
+        await calls.do(name, getattr(auth_pb2, f"{name}Request")(user_id=user_id))
+        assert calls.row.resource == "users/bea"
+    one_time = (await calls.do("ResetPassword", auth_pb2.ResetPasswordRequest(user_id=user_id))).password
+    assert one_time not in str(written_rows(calls.dsn))
+    await calls.do("DeleteUser", auth_pb2.DeleteUserRequest(user_id=user_id))
+    await calls.do("DeleteRole", auth_pb2.DeleteRoleRequest(name="eyes"))
+
+
+async def _use_own_account(calls: Calls, refresh_token: str) -> None:
+    await calls.do("UpdateCurrentUser", auth_pb2.UpdateCurrentUserRequest(user=User(display_name="Ann")))
+    request = auth_pb2.ChangePasswordRequest(current_password=ADMIN_PASSWORD, new_password=MARKER)
+    await calls.do("ChangePassword", request)
+    login: Callable[[], Awaitable[Any]] = lambda: calls.do(  # noqa: E731
+        "Login", auth_pb2.LoginRequest(username="admin", password=MARKER), token=""
+    )
+    tokens = (await login()).tokens
+    calls.token = (await login()).tokens.access_token
+    sessions = await calls.control.holder(calls.token).auth.ListOwnSessions(auth_pb2.ListOwnSessionsRequest())
+    (other,) = [each for each in sessions.sessions if not each.current][:1]
+    await calls.do("EndOwnSession", auth_pb2.EndOwnSessionRequest(session_id=other.session_id))
+    await calls.do("Logout", auth_pb2.LogoutRequest(refresh_token=tokens.refresh_token), token="")
+    calls.token = (await login()).tokens.access_token
+    await calls.do("LogoutEverywhere", auth_pb2.LogoutEverywhereRequest())
+
+
+async def test_a_call_whose_transaction_fails_leaves_its_refusal_and_no_change(
+    control: Control, control_dsn: str
+) -> None:
+    calls = Calls(control, control_dsn)
+    method = next(each for _, each in METHODS if each.name == "CreateSite")
+    request = cameras_pb2.CreateSiteRequest(site=Site(site_id="lab", time_zone="UTC"))
+    token = control.token(*PEOPLE)
+    assert (await calls.raw("cameras", method, request, token))[1] == "OK"
+    request_id, code = await calls.raw("cameras", method, request, token)
+    (row,) = rows_of(control_dsn, request_id)
+    assert (code, row.outcome, len(row.changes)) == ("ALREADY_EXISTS", "ALREADY_EXISTS", 0)
+    assert "already exists" in row.problem
+
+
+async def test_a_row_of_a_process_that_died_during_its_call_is_published_as_unfinished(
+    control_dsn: str, start_control, monkeypatch
+) -> None:
+    """RotateSecrets has several transactions: its row exists from the first one on."""
+    control = await start_control(control_dsn)
+
+    async def crash(*_: object) -> str:
+        (row,) = [row for row in written_rows(control_dsn) if row.method.endswith("RotateSecrets")]
+        assert row.outcome == "UNFINISHED"
+        raise RuntimeError("the process dies here")
+
+    monkeypatch.setattr("countline_control.data_keys.DataKeys.begin_rotation", crash)
+    calls = Calls(control, control_dsn)
+    method = next(each for _, each in METHODS if each.name == "RotateSecrets")
+    request_id, code = await calls.raw("secrets", method, secrets_pb2.RotateSecretsRequest(), control.token(*PEOPLE))
+    (row,) = rows_of(control_dsn, request_id)
+    assert (code, row.outcome) == ("INTERNAL", "INTERNAL")  # the end of the call completed it

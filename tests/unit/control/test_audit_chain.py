@@ -1,0 +1,143 @@
+"""The chain of the audit: every kind of tampering is found, and an honest chain is intact."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from countline_control.audit.chain import (
+    GENESIS,
+    AuditSigner,
+    ChainCheck,
+    Checkpoint,
+    Link,
+    chained,
+    first_doubtful,
+    new_audit_key,
+)
+
+SIGNER = AuditSigner(new_audit_key())
+STRANGER = AuditSigner(new_audit_key())
+TEXTS = [f'{{"id":"{i}"}}' for i in range(12)]
+LINKS = list(chained(GENESIS, 0, TEXTS, SIGNER))
+SIGNED = (4, 8, 10)
+"""Sequences of the checkpoints: rows 11 and 12 came after the last one."""
+
+
+def checkpoints(
+    links: list[Link] = LINKS, signer: AuditSigner = SIGNER, at: tuple[int, ...] = SIGNED
+) -> set[Checkpoint]:
+    by_sequence = {link.sequence: link for link in links}
+    return {signer.checkpoint(sequence, by_sequence[sequence].hash, sequence) for sequence in at}
+
+
+def faults(links, stored=None, published=frozenset()) -> list[tuple[str, int]]:
+    check = ChainCheck(SIGNER.public, frozenset(checkpoints() if stored is None else stored), frozenset(published))
+    check.add(links)
+    check.finish()
+    return [(str(fault.kind), fault.sequence) for fault in check.faults]
+
+
+def kinds(links, stored=None, published=frozenset()) -> set[str]:
+    return {kind for kind, _ in faults(links, stored, published)}
+
+
+def test_an_untouched_chain_is_intact() -> None:
+    assert faults(LINKS, published=checkpoints()) == []
+    assert faults([], stored=set()) == []
+
+
+@pytest.mark.parametrize("i", range(12))
+def test_a_changed_row_is_found(i: int) -> None:
+    changed = [replace(link, text=link.text + " ") if link.sequence == i + 1 else link for link in LINKS]
+    assert faults(changed) == [("changed", i + 1)]
+
+
+@pytest.mark.parametrize("i", range(11))
+def test_a_missing_row_is_found(i: int) -> None:
+    assert ("missing", i + 1) in faults([link for link in LINKS if link.sequence != i + 1])
+
+
+def test_rows_that_changed_places_are_found() -> None:
+    swapped = list(LINKS)
+    swapped[5], swapped[6] = replace(LINKS[6], sequence=6), replace(LINKS[5], sequence=7)
+    assert {("changed", 6), ("changed", 7)} <= set(faults(swapped))
+
+
+def test_a_row_in_between_is_found() -> None:
+    forged = STRANGER.link(LINKS[4].hash, 6, '{"id":"forged"}')
+    later = [replace(link, sequence=link.sequence + 1) for link in LINKS[5:]]
+    assert "changed" in kinds([*LINKS[:5], forged, *later])
+
+
+def test_a_row_that_is_chained_well_and_not_signed_by_the_audit_is_found() -> None:
+    forged = STRANGER.link(LINKS[-1].hash, 13, '{"id":"forged"}')
+    assert faults([*LINKS, forged]) == [("inserted", 13)]
+
+
+def test_a_cut_off_end_is_found() -> None:
+    assert ("cut_off", 10) in faults(LINKS[:9])
+    assert kinds([]) == {"missing"}
+
+
+def test_a_new_chain_in_place_of_the_old_one_is_found_by_the_checkpoints() -> None:
+    """Everything is computed anew, also the checkpoints of the database, by somebody without the key."""
+    other = list(chained(GENESIS, 0, [f"{text} " for text in TEXTS], STRANGER))
+    assert "replaced" in kinds(other)
+    assert "checkpoint_forged" in kinds(other, stored=checkpoints(other, STRANGER))
+
+
+def test_a_new_chain_by_somebody_with_the_key_is_found_by_what_jetstream_keeps() -> None:
+    other = list(chained(GENESIS, 0, [f"{text} " for text in TEXTS], SIGNER))
+    stored = checkpoints(other)
+    assert faults(other, stored=stored) == []  # the database alone proves nothing against the holder of the key
+    found = kinds(other, stored=stored, published=checkpoints())
+    assert {"replaced", "checkpoint_missing"} <= found
+
+
+def test_checkpoints_that_vanish_from_the_database_are_found_by_what_jetstream_keeps() -> None:
+    assert kinds(LINKS, stored=set(), published=checkpoints()) == {"checkpoint_missing"}
+    assert {"cut_off", "checkpoint_missing"} == kinds(LINKS[:9], stored=set(), published=checkpoints())
+
+
+def test_a_signed_checkpoint_stands_for_purged_rows() -> None:
+    purge = SIGNER.checkpoint(6, LINKS[5].hash, 1, purge=True)
+    assert faults(LINKS[6:], stored={*checkpoints(), purge}) == []
+    assert kinds(LINKS[6:]) == {"missing"}
+    forged = STRANGER.checkpoint(6, LINKS[5].hash, 1, purge=True)
+    assert {"missing", "checkpoint_forged"} <= kinds(LINKS[6:], stored={*checkpoints(), forged})
+    elsewhere = SIGNER.checkpoint(5, LINKS[4].hash, 1, purge=True)
+    assert "missing" in kinds(LINKS[6:], stored={*checkpoints(), elsewhere})
+
+
+def test_all_rows_may_be_purged() -> None:
+    purge = SIGNER.checkpoint(12, LINKS[11].hash, 1, purge=True)
+    assert faults([], stored={*checkpoints(), purge}) == []
+
+
+def test_a_checkpoint_is_not_made_over_a_row_of_somebody_else() -> None:
+    forged = STRANGER.link(LINKS[-1].hash, 13, "x")
+    assert first_doubtful(SIGNER.public, GENESIS, 0, LINKS) == 0
+    assert first_doubtful(SIGNER.public, LINKS[9].hash, 10, [*LINKS[10:], forged]) == 13
+    unsigned = [replace(link, signature=b"") for link in LINKS]
+    assert first_doubtful(SIGNER.public, GENESIS, 0, unsigned) == 1
+    assert first_doubtful(SIGNER.public, GENESIS, 0, unsigned, unsigned=True) == 0
+
+
+@given(st.data())
+def test_whatever_is_done_to_signed_rows_is_found(data: st.DataObject) -> None:
+    rows = list(LINKS)
+    where = data.draw(st.integers(0, 9))
+    action = data.draw(st.sampled_from(("change", "delete", "hash", "move")))
+    if action == "change":
+        rows[where] = replace(rows[where], text=data.draw(st.text().filter(lambda text: text != LINKS[where].text)))
+    elif action == "hash":
+        rows[where] = replace(rows[where], hash=data.draw(st.binary(min_size=32, max_size=32)))
+    elif action == "delete":
+        del rows[where]
+    else:
+        rows[where] = replace(rows[where], sequence=data.draw(st.integers(13, 99)))
+        rows.sort(key=lambda link: link.sequence)
+    if rows != LINKS:
+        assert faults(rows)
