@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr
 
 from countline_analytics.api.protection.cors import origins
 from countline_common.http.client_address import Network, networks
+from countline_common.http.origins import checked_origin
 from countline_common.tls.postgres import with_tls
 from countline_common.tls.settings import TlsSettings
 
@@ -57,6 +58,9 @@ class ApiSettings(AnalyticsSettings):
     """Address that serves `/ws` only."""
     gateway_address: str = "127.0.0.1:8080"
     """Address for browsers: REST of all services, `/ws`, the dashboard."""
+    gateway_public_url: str = ""
+    """Address of the gateway as browsers see it, such as `https://counts.example.org`. Needed behind a proxy that does
+    not pass on the `Host` header."""
     gateway_trusted_proxies: str = ""
     """Networks of trusted proxies, such as `10.0.0.5/32`: the gateway believes their `X-Forwarded-For`. Empty: none.
     Each proxy must replace or extend the header that a browser sends, as NGINX, HAProxy and Traefik can."""
@@ -81,6 +85,14 @@ class ApiSettings(AnalyticsSettings):
     """A connection on which no complete request head arrives for this time is closed."""
     gateway_body_timeout_s: float = Field(default=30.0, gt=0, le=600)
     """The body of a request must arrive within this time."""
+
+    def public_origin(self) -> str:
+        """Check `gateway_public_url`; empty if it is not set.
+
+        Raises:
+            InvalidInputError: it is not the origin of a web page.
+        """
+        return checked_origin(self.gateway_public_url, "COUNTLINE_GATEWAY_PUBLIC_URL")
 
     def proxy_networks(self) -> tuple[Network, ...]:
         """Parse `gateway_trusted_proxies`.

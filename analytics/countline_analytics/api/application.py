@@ -58,6 +58,8 @@ class Protection:
     cors_origins: frozenset[str] = frozenset()
     proxies: tuple[Network, ...] = ()
     """Networks of trusted proxies."""
+    public_origin: str = ""
+    """The gateway's address for browsers; empty if it is not configured."""
 
 
 def make_application(protection: Protection) -> web.Application:

@@ -21,6 +21,7 @@ from google.protobuf import message_factory
 from google.protobuf.message import Message
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from countline_analytics.api.browser_login import browser_login
 from countline_analytics.api.protection.rates import ADDRESS, RateLimits
 from countline_analytics.api.services import Method
 from countline_analytics.api.time_limits import TimeLimit, time_limit, within
@@ -206,6 +207,7 @@ def add_routes(
     upstreams: Mapping[str, Upstream],
     verifier: TokenVerifier,
     rates: RateLimits,
+    public_origin: str = "",
 ) -> None:
     """Add a route for each annotation.
 
@@ -215,6 +217,7 @@ def add_routes(
         upstreams: by full name of the service.
         verifier: checks access tokens.
         rates: counts the requests of each caller.
+        public_origin: the gateway's address for browsers; empty if it is not configured.
 
     Raises:
         UnroutedServiceError: a service has no upstream.
@@ -224,13 +227,15 @@ def add_routes(
         if upstream is None:
             raise UnroutedServiceError(f"{method.service} has HTTP routes but no upstream")
         for route in method.routes:
-            handler = _handler(method, route, upstream, verifier, rates)
+            handler = _handler(method, route, upstream, verifier, rates, public_origin)
             app.router.add_route(route.method, route.aiohttp_path, handler)
             if route.method == "GET":
                 app.router.add_route("HEAD", route.aiohttp_path, handler)
 
 
-def _handler(method: Method, route: Route, upstream: Upstream, verifier: TokenVerifier, rates: RateLimits) -> Any:
+def _handler(
+    method: Method, route: Route, upstream: Upstream, verifier: TokenVerifier, rates: RateLimits, public_origin: str
+) -> Any:
     limit = time_limit(route.path, route.method)
     most_bytes = MOST_PUBLIC_BODY_BYTES if method.policy.public else MOST_BODY_BYTES
 
@@ -244,12 +249,17 @@ def _handler(method: Method, route: Route, upstream: Upstream, verifier: TokenVe
         values = [request.match_info[name] for name in route.parameters]
         body = await _json_body(request, most_bytes)
         message = build_request(method.descriptor.input_type, route, values, request.query.items(), body)
+        browser = browser_login(request, method, message, public_origin)
         response = await upstream.call(method, message, context)
+        cookie = browser.answer(response) if browser is not None else None
         data = getattr(response, route.response_body) if route.response_body else response
         if item := method.creates(route):
             location = f"{request.rel_url.raw_path}/{quote(str(getattr(data, item)), safe='')}"
             return await success(data, HTTPStatus.CREATED, {"Location": location})
-        return await success(data)
+        answer = await success(data)
+        if cookie is not None:
+            cookie.set_on(answer)
+        return answer
 
     return handle
 

@@ -88,7 +88,7 @@ class Api:
 
     def _add_rest(self, app: web.Application, methods: Iterable[Method]) -> None:
         chosen = list(methods)
-        add_routes(app, chosen, self.upstreams, self.verifier, self.protection.rates)
+        add_routes(app, chosen, self.upstreams, self.verifier, self.protection.rates, self.protection.public_origin)
         description = document(chosen)
 
         async def openapi(_: web.Request) -> web.Response:
@@ -216,7 +216,9 @@ def _follow_settings(settings: ApiSettings, parts: ApiParts) -> CurrentSettings:
 def _protection(settings: ApiSettings, store: RateStore, current: CurrentSettings) -> Protection:
     proxies = settings.proxy_networks()
     rates = RateLimits(store, partial(rates_of, current), proxies)
-    return Protection(settings.gateway_body_timeout_s, rates, settings.cors_origins(), proxies)
+    return Protection(
+        settings.gateway_body_timeout_s, rates, settings.cors_origins(), proxies, settings.public_origin()
+    )
 
 
 def _upstreams(

@@ -1,7 +1,7 @@
 /** The REST client of this page: one envelope, one error class, tokens renewed before they expire. */
 
 import type { Bucket, Camera, Counts, Site, Tokens, User, VerifiedCamera } from "./contract";
-import type { SessionKeeper } from "./session";
+import type { Session, SessionKeeper } from "./session";
 
 const TIMEOUT_MS = 10_000;
 /** Tokens are renewed this long before they expire, so that none expires while a request is in flight. */
@@ -41,12 +41,6 @@ interface Envelope<T> {
   errors?: { code: string; field?: string; message: string; hint?: string }[];
 }
 
-/** The answer to a login. */
-export interface Login {
-  tokens: Tokens;
-  user: User;
-}
-
 export class Api {
   private renewal: Promise<void> | null = null;
   /** The server's clock minus this browser's, from the Date header of the last response; accurate to a second. */
@@ -58,34 +52,40 @@ export class Api {
   ) {}
 
   /**
-   * Opens a session. A login with a one-time password is returned instead: `choosePassword` completes it. Throws ApiError:
-   * status 401 for a wrong name or password, 429 after too many failures.
+   * Opens a session; with a one-time password `choosePassword` completes it. Throws ApiError: status 401 for a wrong name
+   * or password, 429 after too many failures.
    */
-  async login(username: string, password: string): Promise<Login | null> {
-    const login = await this.send<Login>("POST", "auth/login", { username, password });
-    if (login.user.must_change_password) return login;
-    this.sessions.begin(login);
-    return null;
+  async login(username: string, password: string): Promise<void> {
+    this.sessions.begin(await this.send<Session>("POST", "auth/login", { username, password }));
   }
 
   /** Replaces a one-time password and opens the session. Throws ApiError: status 400 for a weak password. */
-  async choosePassword({ tokens, user }: Login, password: string): Promise<void> {
+  async choosePassword({ tokens, user }: Session, password: string): Promise<void> {
     await this.send("POST", "auth/password", { new_password: password }, tokens.access_token);
-    const renewed = await this.send<{ tokens: Tokens }>("POST", "auth/refresh", {
-      refresh_token: tokens.refresh_token,
-    });
+    const renewed = await this.send<{ tokens: Tokens }>("POST", "auth/refresh", {});
     this.sessions.begin({ tokens: renewed.tokens, user: { ...user, must_change_password: false } });
   }
 
-  /** Ends the session in this tab at once, and on the server if the server can be reached. */
-  async logout(): Promise<void> {
-    const session = this.sessions.session.value;
-    this.sessions.end(null);
-    if (!session) return;
+  /** Opens the session of the browser's cookie, if there is one. Never throws: the login form shows what is wrong. */
+  async restore(): Promise<void> {
     try {
-      await this.send("POST", "auth/logout", { refresh_token: session.tokens.refresh_token });
+      if (this.sessions.logoutIsOpen) await this.closeOnServer();
+      const { tokens } = await this.send<{ tokens: Tokens }>("POST", "auth/refresh", {});
+      this.sessions.begin({ tokens, user: await this.userOf(tokens) });
     } catch (error) {
-      console.warn("The logout did not reach the server; the session there expires by itself.", error);
+      const refused = error instanceof ApiError && (error.status === 401 || error.status === 403);
+      this.sessions.end(refused ? null : errorText(error));
+    }
+  }
+
+  /** Ends the session in this tab at once, and on the server as soon as the server can be reached. */
+  async logout(): Promise<void> {
+    this.sessions.end(null);
+    this.sessions.logoutIsOpen = true;
+    try {
+      await this.closeOnServer();
+    } catch (error) {
+      console.warn("The logout did not reach the server; this page tries again when it is opened.", error);
     }
   }
 
@@ -101,7 +101,7 @@ export class Api {
     return this.required().tokens.access_token;
   }
 
-  /** Exchanges the refresh token. Concurrent callers share one exchange, because the token is valid only once. */
+  /** Gets a new access token through the cookie. Concurrent callers share one exchange. */
   renew(): Promise<void> {
     this.renewal ??= this.exchange().finally(() => {
       this.renewal = null;
@@ -160,15 +160,26 @@ export class Api {
     }
   }
 
+  private async closeOnServer(): Promise<void> {
+    await this.send("POST", "auth/logout", {});
+    this.sessions.logoutIsOpen = false;
+  }
+
   private async exchange(): Promise<void> {
     try {
-      const refresh_token = this.required().tokens.refresh_token;
-      const data = await this.send<{ tokens: Tokens }>("POST", "auth/refresh", { refresh_token });
-      this.sessions.renew(data.tokens);
+      const { user } = this.required();
+      const { tokens } = await this.send<{ tokens: Tokens }>("POST", "auth/refresh", {});
+      // All tabs share the cookie: another user may have logged in in another tab.
+      const same = (claimsOf(tokens.access_token).sub ?? user.user_id) === user.user_id;
+      this.sessions.begin({ tokens, user: same ? user : await this.userOf(tokens) });
     } catch (error) {
       if (error instanceof ApiError && error.status >= 400 && error.status < 500) this.sessions.end(SESSION_ENDED);
       throw error;
     }
+  }
+
+  private async userOf(tokens: Tokens): Promise<User> {
+    return (await this.send<{ user: User }>("GET", "auth/me", undefined, tokens.access_token)).user;
   }
 
   private required() {
@@ -183,7 +194,7 @@ export class Api {
   }
 
   private async send<T>(method: string, path: string, body?: unknown, token?: string): Promise<T> {
-    const headers: Record<string, string> = { accept: "application/json" };
+    const headers: Record<string, string> = { accept: "application/json", "x-countline-session": "cookie" };
     if (token) headers.authorization = `Bearer ${token}`;
     if (body !== undefined) headers["content-type"] = "application/json";
     const init: RequestInit = { method, headers, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) };
@@ -223,10 +234,15 @@ async function unwrap<T>(response: Response): Promise<T> {
 
 /** Lifetime of a signed token in milliseconds, from its claim `iat`; infinite if the token has no `iat`. */
 function issuedLifeMs(token: string, expiresAt: string): number {
+  const { iat } = claimsOf(token);
+  return typeof iat === "number" ? Date.parse(expiresAt) - iat * 1000 : Number.POSITIVE_INFINITY;
+}
+
+/** Claims of a signed token; none if the token cannot be read. The server checks the signature, the page does not. */
+function claimsOf(token: string): { iat?: unknown; sub?: unknown } {
   try {
-    const claims = JSON.parse(atob((token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/")));
-    return typeof claims.iat === "number" ? Date.parse(expiresAt) - claims.iat * 1000 : Number.POSITIVE_INFINITY;
+    return JSON.parse(atob((token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/")));
   } catch {
-    return Number.POSITIVE_INFINITY;
+    return {};
   }
 }

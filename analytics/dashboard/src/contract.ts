@@ -67,7 +67,6 @@ export interface Camera {
 
 export interface Tokens {
   access_token: string;
-  refresh_token: string;
   access_expires_at: string;
   refresh_expires_at: string;
 }

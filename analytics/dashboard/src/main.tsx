@@ -8,8 +8,9 @@ import { Api } from "./api";
 import { SessionKeeper } from "./session";
 import { App } from "./views/app";
 
-const sessions = new SessionKeeper(window.sessionStorage);
+const sessions = new SessionKeeper(window.localStorage);
 const api = new Api(sessions);
 const socketUrl = `${window.location.origin.replace(/^http/, "ws")}/ws`;
 
 render(<App api={api} sessions={sessions} socketUrl={socketUrl} />, document.getElementById("page") as HTMLElement);
+void api.restore();

@@ -1,5 +1,6 @@
 /**
- * The login of this tab. Tokens are in memory and in sessionStorage: a reload keeps the login, closing the tab ends it.
+ * The login of this tab. The access token is in memory only. The refresh token is in a cookie that no script can read;
+ * a reload gets a new access token through it. docs/security.md says why nothing is in localStorage.
  */
 
 import { signal } from "@preact/signals";
@@ -10,48 +11,43 @@ export interface Session {
   user: User;
 }
 
-const KEY = "countline.session";
+/** Set while a logout has not reached the server, so that a reload does not use the cookie, which is still there. */
+const LOGOUT_OPEN = "countline.logout-open";
 
 export class SessionKeeper {
   readonly session = signal<Session | null>(null);
+  /** A login with a one-time password: the user has to choose another one before the session begins. */
+  readonly unfinished = signal<Session | null>(null);
+  /** True until it is known whether the browser has a login. */
+  readonly restoring = signal(true);
   /** Message for the login form if the session ended by itself; null after a logout. */
   readonly endedBecause = signal<string | null>(null);
 
-  constructor(private readonly storage: Pick<Storage, "getItem" | "setItem" | "removeItem">) {
-    this.session.value = this.stored();
-  }
+  constructor(private readonly storage: Pick<Storage, "getItem" | "setItem" | "removeItem">) {}
 
+  /** Begins a session, or asks for a new password first. */
   begin(session: Session): void {
+    const unfinished = session.user.must_change_password ?? false;
+    this.storage.removeItem(LOGOUT_OPEN);
     this.endedBecause.value = null;
-    this.keep(session);
-  }
-
-  renew(tokens: Tokens): void {
-    const session = this.session.value;
-    if (session) this.keep({ ...session, tokens });
+    this.unfinished.value = unfinished ? session : null;
+    this.session.value = unfinished ? null : session;
+    this.restoring.value = false;
   }
 
   end(because: string | null): void {
-    this.storage.removeItem(KEY);
     this.endedBecause.value = because;
+    this.unfinished.value = null;
     this.session.value = null;
+    this.restoring.value = false;
   }
 
-  private keep(session: Session): void {
-    this.storage.setItem(KEY, JSON.stringify(session));
-    this.session.value = session;
+  get logoutIsOpen(): boolean {
+    return this.storage.getItem(LOGOUT_OPEN) !== null;
   }
 
-  private stored(): Session | null {
-    const text = this.storage.getItem(KEY);
-    if (text === null) return null;
-    try {
-      const session = JSON.parse(text) as Session;
-      return Date.parse(session.tokens.refresh_expires_at) > Date.now() ? session : null;
-    } catch {
-      // Another version of this page wrote the session: require a new login.
-      this.storage.removeItem(KEY);
-      return null;
-    }
+  set logoutIsOpen(open: boolean) {
+    if (open) this.storage.setItem(LOGOUT_OPEN, "1");
+    else this.storage.removeItem(LOGOUT_OPEN);
   }
 }

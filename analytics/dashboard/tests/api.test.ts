@@ -7,7 +7,6 @@ const FAR = "2099-01-01T00:00:00Z";
 function tokens(number: number, expires = FAR) {
   return {
     access_token: `a${number}`,
-    refresh_token: `r${number}`,
     access_expires_at: expires,
     refresh_expires_at: FAR,
   };
@@ -64,12 +63,44 @@ describe("the API", () => {
       return path === "auth/refresh" ? good({ tokens: tokens(6) }) : good({});
     });
     sessions.end(null);
-    const login = await api.login("vera", "once");
+    await api.login("vera", "once");
     expect(sessions.session.value).toBeNull();
+    const login = sessions.unfinished.value;
     expect(login).not.toBeNull();
     if (login) await api.choosePassword(login, "three uncommon turnips");
     expect(calls.slice(-2)).toEqual(["POST auth/password Bearer a5", "POST auth/refresh"]);
     expect(sessions.session.value?.tokens.access_token).toBe("a6");
+    expect(sessions.unfinished.value).toBeNull();
+  });
+
+  test("restores the login of the browser's cookie, and its user", async () => {
+    const user = { user_id: "u", username: "vera", roles: ["viewer"] };
+    const { api, sessions, calls } = harness((path) => good(path === "auth/me" ? { user } : { tokens: tokens(3) }));
+    await api.restore();
+    expect(calls).toEqual(["POST auth/refresh", "GET auth/me Bearer a3"]);
+    expect(sessions.session.value).toEqual({ tokens: tokens(3), user });
+  });
+
+  test("shows the login form when the browser has no login, and says so only when the server is away", async () => {
+    for (const [answer, because] of [
+      [bad(401, "no"), null],
+      [bad(503, "away"), "away (request q1)"],
+    ] as const) {
+      const { api, sessions } = harness(() => answer);
+      await api.restore();
+      expect([sessions.session.value, sessions.restoring.value]).toEqual([null, false]);
+      expect(sessions.endedBecause.value).toBe(because);
+    }
+  });
+
+  test("shows the user of the cookie after another user has logged in in another tab", async () => {
+    const other = { user_id: "v", username: "vera", roles: ["viewer"] };
+    const token = `h.${btoa(JSON.stringify({ sub: "v" }))}.s`;
+    const { api, sessions } = harness((path) =>
+      path === "auth/me" ? good({ user: other }) : good({ tokens: { ...tokens(2), access_token: token } }),
+    );
+    await api.renew();
+    expect(sessions.session.value?.user).toEqual(other);
   });
 
   test("renews a token that is about to expire, once for concurrent requests", async () => {
@@ -118,10 +149,19 @@ describe("the API", () => {
     await expect(api.sites()).resolves.toEqual([]);
   });
 
-  test("forgets the tokens at logout even if the server cannot be reached", async () => {
-    const { api, sessions, storage } = harness(() => new TypeError("Failed to fetch"));
+  test("ends the session at logout even if the server cannot be reached, and repeats the logout before a reload", async () => {
+    let away = true;
+    const { api, sessions, calls } = harness((path) => {
+      if (away) return new TypeError("Failed to fetch");
+      return path === "auth/logout" ? good({}) : bad(401, "no");
+    });
     await api.logout();
     expect(sessions.session.value).toBeNull();
-    expect(storage.all.size).toBe(0);
+    await api.restore();
+    expect(calls).toEqual(["POST auth/logout", "POST auth/logout"]);
+    away = false;
+    await api.restore();
+    expect(calls.slice(2)).toEqual(["POST auth/logout", "POST auth/refresh"]);
+    expect([sessions.session.value, sessions.logoutIsOpen]).toEqual([null, false]);
   });
 });

@@ -37,8 +37,10 @@ EVERY_CAMERA_IS_VERIFIED = """([cameras, seconds]) => {
     return cards.size === cameras && seen && [...cards].every(crossed);
 }"""
 HELD_AGAINST_THE_DATABASE = """async () => {
-    const token = JSON.parse(sessionStorage.getItem("countline.session")).tokens.access_token;
-    const headers = { authorization: `Bearer ${token}` };
+    const cookie = { "content-type": "application/json", "x-countline-session": "cookie" };
+    const login = await fetch("/api/v1/auth/refresh", { method: "POST", headers: cookie, body: "{}" });
+    const { tokens } = (await login.json()).data;
+    const headers = { authorization: `Bearer ${tokens.access_token}` };
     const shown = () => {
         const all = {};
         for (const cell of document.querySelectorAll("[data-count]")) {

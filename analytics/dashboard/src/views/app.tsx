@@ -17,7 +17,8 @@ interface Props {
 
 export function App({ api, sessions, socketUrl }: Props) {
   const session = sessions.session.value;
-  if (!session) return <Login api={api} because={sessions.endedBecause.value} />;
+  if (sessions.restoring.value) return null;
+  if (!session) return <Login api={api} because={sessions.endedBecause.value} once={sessions.unfinished.value} />;
   return <Dashboard key={session.user.user_id} api={api} username={session.user.username} socketUrl={socketUrl} />;
 }
 

@@ -1,14 +1,20 @@
 /** The login form, and its error texts. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { type Api, ApiError, errorText, type Login as Opened } from "../api";
+import { type Api, ApiError, errorText } from "../api";
+import type { Session } from "../session";
 import { Logo } from "./icons";
 
-export function Login({ api, because }: { api: Api; because: string | null }) {
+interface Props {
+  api: Api;
+  because: string | null;
+  /** A login with a one-time password, until the user has chosen another one. */
+  once: Session | null;
+}
+
+export function Login({ api, because, once }: Props) {
   const [trouble, setTrouble] = useState<string | null>(because);
   const [busy, setBusy] = useState(false);
-  /** A login with a one-time password, until the user has chosen another one. */
-  const [once, setOnce] = useState<Opened | null>(null);
   const password = useRef<HTMLInputElement>(null);
   const username = useRef<HTMLInputElement>(null);
 
@@ -24,16 +30,12 @@ export function Login({ api, because }: { api: Api; because: string | null }) {
     try {
       const given = password.current?.value ?? "";
       if (once) await api.choosePassword(once, given);
-      else {
-        const opened = await api.login(username.current?.value.trim() ?? "", given);
-        setOnce(opened);
-        if (opened) setBusy(false);
-      }
+      else await api.login(username.current?.value.trim() ?? "", given);
     } catch (error) {
       setTrouble(loginErrorText(error));
-      setBusy(false);
       password.current?.select();
     }
+    setBusy(false);
   }
 
   return (
@@ -53,7 +55,7 @@ export function Login({ api, because }: { api: Api; because: string | null }) {
           <input
             ref={username}
             name="username"
-            defaultValue="admin"
+            defaultValue={once?.user.username ?? "admin"}
             autocomplete="username"
             autocapitalize="none"
             spellcheck={false}
