@@ -50,11 +50,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     """
 
     def __init__(
-        self,
-        database: Database,
-        keys: DataKeys,
-        statuses: StatusSource,
-        on_change: Callable[[], None] = lambda: None,
+        self, database: Database, keys: DataKeys, statuses: StatusSource, on_change: Callable[[], None] = lambda: None
     ) -> None:
         self._database = database
         self.keys = keys

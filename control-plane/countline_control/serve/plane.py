@@ -5,9 +5,8 @@ different processes call each other over gRPC with a token (`remote`).
 """
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import partial
-from pathlib import Path
 from typing import Final, Self
 
 from nats.js import JetStreamContext
@@ -15,22 +14,11 @@ from nats.js import JetStreamContext
 from countline_common.administration.current import CurrentSettings
 from countline_common.administration.levels import follow_level, level_base
 from countline_common.administration.maintenance import check_call
-from countline_common.data.administration_feed import FAILURES, AdministrationFeed, reported_bases
+from countline_common.data.administration_feed import AdministrationFeed
 from countline_common.data.outbox import Outbox, OutboxRelay, OutboxTrail
 from countline_common.data.revocation_feed import RevocationFeed
-from countline_common.errors import CountlineError, InvalidInputError
-from countline_common.files.text_files import read_text
 from countline_common.grpc.key_exchange import KeyExchange, remote_exchange
-from countline_common.grpc.tokens import TokenSigner, TokenVerifier
-from countline_common.logs import get_logger
-from countline_common.secrets.secret_files import CHANGED, mark_changed
-from countline_control.administration.publisher import StatePublisher
-from countline_control.administration.service import AdministrationService
-from countline_control.audit.intake import AuditIntake
-from countline_control.audit.service import AuditService
-from countline_control.audit.setup import AUDIT_KEY, audit_signer, checked_retention, warn_if_unprotected
-from countline_control.audit.upkeep import AuditUpkeep
-from countline_control.auth.service import FIRST_USER, AuthService
+from countline_common.grpc.tokens import TokenVerifier
 from countline_control.cameras.pictures import TurnWatch
 from countline_control.cameras.secrets import CameraSecrets, SecretService
 from countline_control.cameras.service import CameraService
@@ -51,6 +39,7 @@ from countline_control.models.upkeep import Upkeep
 from countline_control.models.usage import ModelUsage
 from countline_control.serve.bus import BackgroundBus
 from countline_control.serve.host import ServiceHost
+from countline_control.serve.identity import IdentityServices
 from countline_control.serve.local import LocalCameras, LocalRouting, LocalStatuses, NamedModels
 from countline_control.serve.remote import RemoteCameras, RemoteRouting, RemoteStatuses, service_metadata
 from countline_control.settings import ControlSettings, missing
@@ -63,8 +52,6 @@ from countline_models.deploy import Limits
 SERVICES: Final = ("auth", "cameras", "models", "workers")
 MODEL_CALL_LIMIT_S: Final = 240.0
 """For calls that make Triton load a model: on a GPU it may have to build an engine."""
-
-_log = get_logger(__name__)
 
 
 class ControlPlane:
@@ -138,37 +125,11 @@ class ControlPlane:
                 await builders[name]()
 
     async def _start_auth(self) -> None:
-        settings = self._settings
-        if settings.token_private_key_file is None:
-            raise missing("COUNTLINE_TOKEN_PRIVATE_KEY_FILE", "/path/to/token-key.pem")
-        signer = TokenSigner.from_file(settings.token_private_key_file)
         database = await self._database("auth")
-        service = AuthService(database, signer, trusted_proxies=settings.proxy_networks())
-        service.current = self._current
-        publisher = StatePublisher(database, self._jetstream, self._current)
-        self._host.spawn("publisher of administration", publisher.run(), publisher.stop)
-        administration = AdministrationService(database, signer, self._setting_bases, publisher.changed.set)
-        await service.prepare()
-        await _ensure_admin(service, settings)
-        service.password_changed = partial(_forget_first_password, settings.admin_password_file)
-        self._relay("auth", database, service.outbox, service.trail)
-        self._verifier.keys = KeyExchange(service.exchange_key, self._verifier)
-        audit = await self._audit(database, settings.token_private_key_file)
-        services = (*service.as_services(), audit.as_service(), administration.as_service())
-        await self._host.listen("auth", settings.auth_address, *services)
-
-    async def _audit(self, database: Database, token_key_file: Path) -> AuditService:
-        """Start to receive the rows of all services; return the service that shows them."""
-        settings = self._settings
-        signer = audit_signer(settings.audit_key_file or token_key_file.with_name(AUDIT_KEY))
-        retention_days = checked_retention(settings.audit_retention_days)
-        await warn_if_unprotected(database)
-        if self._bus is not None:
-            intake = AuditIntake(database, signer, self._jetstream)
-            self._host.spawn("audit", intake.run(), intake.stop)
-        upkeep = AuditUpkeep(database, signer, self._jetstream, retention_days)
-        self._host.spawn("upkeep of the audit", upkeep.run(), upkeep.stop)
-        return AuditService(database, signer.public, self._jetstream)
+        identity = IdentityServices(self._settings, database, self._host, self._bus, self._current)
+        services = await identity.start(self._verifier)
+        self._relay("auth", database, identity.auth.outbox, identity.auth.trail)
+        await self._host.listen("auth", self._settings.auth_address, *services)
 
     async def _start_cameras(self) -> None:
         database, statuses = await self._database("cameras"), await self._status_source()
@@ -258,15 +219,6 @@ class ControlPlane:
     def _jetstream(self) -> JetStreamContext | None:
         return self._bus.jetstream if self._bus is not None else None
 
-    async def _setting_bases(self) -> Mapping[str, str]:
-        """Return the values that the environments of all parts set, as far as they are known now."""
-        if (jetstream := self._jetstream()) is None:
-            return self._current.base
-        try:
-            return {**await reported_bases(jetstream), **self._current.base}
-        except FAILURES:
-            return self._current.base
-
     def _relay(self, name: str, database: Database, outbox: Outbox, trail: OutboxTrail) -> None:
         if self._bus is not None:
             relay = OutboxRelay(database.begin, outbox, self._bus, trail)
@@ -277,32 +229,3 @@ def _verifier(settings: ControlSettings) -> TokenVerifier:
     if settings.token_public_key_file is None:
         raise missing("COUNTLINE_TOKEN_PUBLIC_KEY_FILE", "/path/to/token-key.pub.pem")
     return TokenVerifier.from_file(settings.token_public_key_file)
-
-
-def _forget_first_password(path: Path | None, username: str) -> None:
-    """Mark the file of the first password once it is no longer the password of its user."""
-    if path is not None and username == FIRST_USER:
-        mark_changed(path)
-
-
-async def _ensure_admin(service: AuthService, settings: ControlSettings) -> None:
-    """Create the first user if a password file is given."""
-    path = settings.admin_password_file
-    if path is None:
-        if not await service.has_users():
-            _log.warning("serve.no_user", hint="set COUNTLINE_ADMIN_PASSWORD_FILE for the first start")
-        return
-    try:
-        password = read_text(path).strip()
-    except CountlineError as error:
-        raise InvalidInputError(
-            f"the admin's password cannot be read: {error.message}", hint="correct COUNTLINE_ADMIN_PASSWORD_FILE"
-        ) from error
-    if password == CHANGED:
-        if not await service.has_users():
-            raise InvalidInputError(
-                f"{path} holds no password, and there is no user yet", hint="write a password into the file"
-            )
-        return
-    if await service.create_first_admin(password):
-        _log.info("serve.admin_created", username="admin")
