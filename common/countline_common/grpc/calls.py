@@ -23,6 +23,7 @@ from countline_common.errors import (
     DeadlineExceededError,
     InternalError,
     InvalidInputError,
+    ResourceExhaustedError,
     UnauthenticatedError,
 )
 from countline_common.grpc.authorization import SiteOf, bearer_token, check_permission, check_reach, no_sites
@@ -206,8 +207,13 @@ class _Call:
         self._record("OK")
 
     async def _audit(self, code: str, problem: str = "") -> None:
-        """Complete the audit row. A call without a valid token leaves none: its caller is unknown."""
-        is_known = _principal.get() is not None or method_policy(self._method).public
+        """Complete the audit row. A call without a valid token leaves none: its caller is unknown.
+
+        A login that has to wait leaves none either: a flood of logins would fill the audit and load the database.
+        """
+        is_known = _principal.get() is not None or (
+            method_policy(self._method).public and code != ResourceExhaustedError.code
+        )
         if self._trail is not None and self._audited is not None and is_known:
             await self._trail.finish(self._audited, code, problem)
 

@@ -260,6 +260,8 @@ async def test_strangers_do_not_keep_a_known_caller_from_logging_in(
     assert sorted(outcomes) == ["RESOURCE_EXHAUSTED"] * (60 - let_in) + ["UNAUTHENTICATED"] * let_in
     counted = [row for row in await auth.rows(login_attempts) if row["key"].startswith("pair:")]
     assert len(counted) == let_in  # who was refused may try the right password at once
+    logins = [row.outcome for row in await auth.audited() if row.method.endswith("/Login")]
+    assert sorted(set(logins)) == ["OK", "UNAUTHENTICATED"]  # nor does the flood fill the audit
 
 
 async def test_who_has_waited_too_long_for_a_turn_is_refused_before_the_client_gives_up(
