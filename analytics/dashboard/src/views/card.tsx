@@ -11,7 +11,7 @@ import { Picture } from "./picture";
 
 /** A running camera reports about once a second. After this much silence the card shows "No report". */
 const REPORTED_WITHIN_S = 15;
-/** An older picture is stale. */
+/** An older picture is stale, and so is each picture of a camera that failed. */
 const FRESH_PICTURE_S = 4;
 
 interface Props {
@@ -91,7 +91,7 @@ function Stage(props: {
   // Reading the clock renders this again every second, so that a picture that is not renewed becomes stale.
   void store.now.value;
   const ageS = shownAt.value === null ? null : (Date.now() - shownAt.value) / 1000;
-  const stale = ageS === null || ageS > FRESH_PICTURE_S;
+  const stale = state === "failed" || ageS === null || ageS > FRESH_PICTURE_S;
   return (
     <div class={`stage ${stale ? "stale" : ""}`} data-picture={ageS === null ? "none" : stale ? "stale" : "live"}>
       <Picture
