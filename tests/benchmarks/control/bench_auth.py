@@ -191,7 +191,7 @@ async def authorise(system: System, calls: int) -> tuple[list[float], list[float
         request = cameras_pb2.GetCameraRequest(camera_id=next(names))
         header = f"Bearer {next(callers)}"
         start = time.perf_counter()
-        principal = authorize(verifier, header, METHOD, policy)
+        principal = await authorize(verifier, header, METHOD, policy)
         await check_reach(principal, METHOD, policy, request, sites.site_of)
         decisions.append((time.perf_counter() - start) * 1e6)
     for _ in range(min(calls, 2000)):
