@@ -27,6 +27,31 @@ _ESCAPED_SCHEME: Final = ("%3a%2f%2f", "%253a%252f%252f")
 _BEHIND_ADDRESS: Final = ":;,.)]}>\"'"
 """Signs of the sentence around an address that is masked already."""
 _BEFORE_SCHEME: Final = frozenset(",;='\"(<[{|")
+_SCHEMES: Final = frozenset(
+    (
+        "rtsp",
+        "rtsps",
+        "rtmp",
+        "rtmps",
+        "http",
+        "https",
+        "ws",
+        "wss",
+        "srt",
+        "udp",
+        "tcp",
+        "tls",
+        "ftp",
+        "file",
+        "s3",
+        "nats",
+        "postgresql",
+        "postgres",
+        "redis",
+        "rediss",
+    )
+)
+"""Schemes with which another address may follow. Another word before `://` may be a part of the password."""
 
 
 def redact(text: str) -> str:
@@ -82,12 +107,13 @@ def _redact_word(word: str) -> str:
 def _address_starts(word: str) -> list[int]:
     """Where a scheme begins behind a sign that separates addresses."""
     starts: list[int] = []
-    at = word.find("://")
+    first = at = word.find("://")
     while at >= 0:
         start = at
         while start > 0 and at - start < _PLAIN_USER_LENGTH and (word[start - 1].isalnum() or word[start - 1] in "+.-"):
             start -= 1
-        if start > 0 and start < at and word[start - 1] in _BEFORE_SCHEME:
+        follows = at == first or word[start:at].lower() in _SCHEMES
+        if start > 0 and start < at and word[start - 1] in _BEFORE_SCHEME and follows:
             starts.append(start)
         at = word.find("://", at + 3)
     return starts

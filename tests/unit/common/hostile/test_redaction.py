@@ -170,3 +170,8 @@ def test_a_long_text_is_cut_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(event["camera"]) < logs.LONGEST_TEXT + 100
     assert "1000000 characters" in event["camera"]
     assert len(stream.getvalue()) < 30_000
+
+
+def test_a_password_may_look_like_the_beginning_of_another_address() -> None:
+    assert "S3CRET" not in redact("cannot open rtsp://admin:;S3CRET://@10.0.0.7:554/live: no such file")
+    assert redact("nats://a:b@c,nats://d:e@f") == "nats://a:***@c,nats://d:***@f"
