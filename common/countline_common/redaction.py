@@ -1,57 +1,45 @@
 """Masks the secrets of addresses: in an address, and in any text that may contain addresses.
 
-Cameras take passwords in many places, and people write them unescaped. So the rules mask too much rather than too
-little: everything between `://` and the last `@`, and the value of every key that ends like the name of a secret, up
-to the next `&`. An address whose scheme is missing, mistyped or percent-encoded is an address too. Every function takes
-time in proportion to the length of its text: anyone can send a long text.
+Cameras take passwords in many places, and people write them unescaped. So these rules do not parse an address: where
+a text can be read in two ways, they mask both.
+
+1. All between the first `://` and the last `@` is secret, except a plain user name before the first colon.
+2. Without `://`, all between the first colon and the last `@` is secret.
+3. Without `@`, all behind the colon of the host is secret, unless it is a port.
+4. The value of every key that ends like the name of a secret is secret, up to the next `&KEY=`.
+5. A text with escapes is masked again after they are undone.
+
+One text is one address, except a list of NATS servers. Every function takes time in proportion to the length of its
+text: anyone can send a long text.
 """
 
 import re
-from itertools import pairwise
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import unquote
 
 MASK: Final = "***"
 SECRET_KEYS: Final = (
-    "pass", "pas", "pwd", "pw", "psw", "passwd", "password", "passwort", "passphrase", "passcode", "pin", "key",
-    "auth", "authorization", "token", "jwt", "sig", "signature", "secret", "credential", "credentials", "session",
-    "sessionid", "sid", "ticket", "hash", "md5", "bearer",
+    "pass", "pas", "pwd", "pw", "psw", "passwd", "psswd", "password", "passwort", "passphrase", "passcode", "pword",
+    "pin", "otp", "key", "psk", "auth", "authorization", "token", "jwt", "sig", "sign", "signature", "hmac", "secret",
+    "cred", "creds", "credential", "credentials", "session", "sessionid", "sid", "ticket", "hash", "md5", "bearer",
 )  # fmt: skip
-"""Endings of the names of secrets: `loginpas`, `X-Amz-Signature`, `admin_password`."""
-_PLAIN_USER_LENGTH: Final = 64
-_WORDS: Final = re.compile(r"(\s+)")
-_SIGNS_OF_ADDRESS: Final = ("=", "@", "%")
+"""Endings of the names of secrets: `loginpas`, `X-Amz-Signature`, `admin_password`, `pwd2`."""
+_SIGNS_OF_ADDRESS: Final = ("=", "@", "%", "/", "\\")
 """One of them is in every address with a secret."""
+_WORDS: Final = re.compile(r"(\s+)")
 _API_KEY: Final = re.compile(r"(cl_[0-9A-Za-z]{12}_)[0-9A-Za-z]+")
-_ESCAPED_SCHEME: Final = ("%3a%2f%2f", "%253a%252f%252f")
+_PLAIN_USER: Final = re.compile(r"[^/?#=&%@:]{1,64}")
+_SCHEME_LENGTH: Final = 64
+_MISTYPED_SCHEME: Final = re.compile(r"(?:rtsps?|rtmps?|https?|nats|postgres(?:ql)?|rediss?)[:;]?[/\\]+", re.IGNORECASE)
+_IPV6: Final = re.compile(r"\[[0-9A-Fa-f:.%]*\]")
+_HOST: Final = re.compile(rf"(?:{_IPV6.pattern}|[^:\[]*)(?::[0-9]{{0,5}})?]*")
 _BEHIND_ADDRESS: Final = ":;,.)]}>\"'"
-"""Signs of the sentence around an address that is masked already."""
-_BEFORE_SCHEME: Final = frozenset(",;='\"(<[{|")
-_SCHEMES: Final = frozenset(
-    (
-        "rtsp",
-        "rtsps",
-        "rtmp",
-        "rtmps",
-        "http",
-        "https",
-        "ws",
-        "wss",
-        "srt",
-        "udp",
-        "tcp",
-        "tls",
-        "ftp",
-        "file",
-        "s3",
-        "nats",
-        "postgresql",
-        "postgres",
-        "redis",
-        "rediss",
-    )
-)
-"""Schemes with which another address may follow. Another word before `://` may be a part of the password."""
+"""Signs of the sentence around an address."""
+_NEXT_PAIR: Final = re.compile(r"&(?=[^&=]*=)")
+_ESCAPED_ESCAPE: Final = re.compile(r"%(?:25)+")
+_NEXT_SERVER: Final = re.compile(r",(?=nats://)")
+_SERVER: Final = re.compile(r"nats://[^@]+@[A-Za-z0-9_.-]+(?::[0-9]+)?")
 
 
 def redact(text: str) -> str:
@@ -64,7 +52,7 @@ def redact(text: str) -> str:
         text = _API_KEY.sub(rf"\1{MASK}", text)
     if not any(sign in text for sign in _SIGNS_OF_ADDRESS):
         return text
-    return "".join(_redact_word(word) for word in _WORDS.split(text))
+    return "".join(redact_address(address) for address in _addresses(_WORDS.split(text)))
 
 
 def redact_address(address: str) -> str:
@@ -75,81 +63,124 @@ def redact_address(address: str) -> str:
     >>> redact_address("http://cam/user=admin_password=x_channel=1.sdp")
     'http://cam/user=admin_password=***'
     """
-    if any(sign in address.lower() for sign in _ESCAPED_SCHEME) and "://" not in address:
-        return redact_address(unquote(unquote(address)))
-    scheme, found, rest = address.partition("://")
-    if not found:
-        return _redact_plain(_redact_pairs(address))
-    if scheme.lower() == "file" and rest.startswith("/"):  # a file has no user, and folders may have an `@`
-        return f"{scheme}://{_redact_pairs(rest)}"
-    user_info, at, place = rest.rpartition("@")
-    last_pair = user_info.rpartition("&")[2]
-    if at and _redact_pair(last_pair) != last_pair:  # the last `@` may be part of a secret value
-        place = MASK + "".join(place.partition("&")[1:])
-    return f"{scheme}://{_redact_user_info(user_info)}{at}{_redact_pairs(place)}"
+    shown = ",".join(_mask(server) for server in _servers(address))
+    if "%" in shown:
+        plain = unquote(unquote(_ESCAPED_ESCAPE.sub("%", shown)))
+        masked = _mask(plain)
+        return shown if masked == plain else masked
+    return shown
 
 
-def _redact_plain(address: str) -> str:
-    """Redact `user:password@host` behind a scheme that is missing or mistyped, such as `rtsp:/user:password@host`."""
-    user_info, at, host = address.rpartition("@")
-    user, colon, _ = user_info.partition(":")
-    return f"{user}:{MASK}@{host}" if at and colon else address
+def _addresses(words: list[str]) -> Iterator[str]:
+    """Join the words of an address whose password contains blanks; return the other words as they are."""
+    start = 0
+    while start < len(words):
+        end = start + 1
+        if "@" not in words[start] and _open_password(words[start]):
+            while end < len(words) and "://" not in words[end]:
+                end += 1
+            while end > start + 1 and "@" not in words[end - 1]:
+                end -= 1
+        yield "".join(words[start:end])
+        start = end
 
 
-def _redact_word(word: str) -> str:
-    """Redact a text without blanks, in which addresses follow one another, such as `nats://a:b@c,nats://d:e@f`."""
-    if not any(sign in word for sign in _SIGNS_OF_ADDRESS):
-        return word
-    starts = [0, *_address_starts(word), len(word)]
-    return "".join(redact_address(word[start:end]) for start, end in pairwise(starts))
+def _servers(address: str) -> list[str]:
+    """Split a list of NATS servers, `nats://a:b@c,nats://d:e@f`; another address stays whole."""
+    servers = _NEXT_SERVER.split(address)
+    return servers if all(_SERVER.fullmatch(server) for server in servers[:-1]) else [address]
 
 
-def _address_starts(word: str) -> list[int]:
-    """Where a scheme begins behind a sign that separates addresses."""
-    starts: list[int] = []
-    first = at = word.find("://")
-    while at >= 0:
-        start = at
-        while start > 0 and at - start < _PLAIN_USER_LENGTH and (word[start - 1].isalnum() or word[start - 1] in "+.-"):
-            start -= 1
-        follows = at == first or word[start:at].lower() in _SCHEMES
-        if start > 0 and start < at and word[start - 1] in _BEFORE_SCHEME and follows:
-            starts.append(start)
-        at = word.find("://", at + 3)
-    return starts
+def _mask(address: str) -> str:
+    end = address.rfind("@")
+    if end < 0:
+        password = _open_password(address)
+        return f"{_redact_pairs(address[:password])}{MASK}" if password else _redact_pairs(address)
+    user_info, place = address[:end], address[end:]
+    shown = _shown_length(user_info)
+    value = _secret_value(user_info)
+    if value is None:
+        hidden = MASK if shown < end else ""
+        return f"{user_info[:shown]}{hidden}{_redact_pairs(place)}"
+    next_pair = _NEXT_PAIR.search(place)  # the last `@` may be a part of the value
+    rest = _redact_pairs(place[next_pair.start() :]) if next_pair else ""
+    return f"{user_info[: min(shown, value)]}{MASK}{rest}"
 
 
-def _redact_user_info(user_info: str) -> str:
-    user, _, password = user_info.partition(":")
-    if not user_info:
-        return ""
+def _shown_length(user_info: str) -> int:
+    """How many characters of a text before the last `@` are no secret."""
+    at = user_info.find("://")
+    if at < 0:
+        return _shown_length_without_scheme(user_info)
+    start = _scheme_start(user_info, at)
+    if before := _first(user_info[:start], ":@"):  # `admin:a://b@host` has a password and no scheme
+        return before
+    if _is_file(user_info, at):
+        return len(user_info)
+    user, _, password = user_info[at + 3 :].partition(":")
     # A user without a password is a token. A user with a slash is no user: the `@` belongs to something else.
-    is_plain = user and password and len(user) <= _PLAIN_USER_LENGTH and not any(sign in user for sign in "/?#=&")
-    return f"{user}:{MASK}" if is_plain else MASK
+    return at + 3 + (len(user) + 1 if password and _PLAIN_USER.fullmatch(user) else 0)
+
+
+def _shown_length_without_scheme(user_info: str) -> int:
+    """As `_shown_length`, for `user:password` behind a scheme that is missing or mistyped, such as `rtsp:/`."""
+    mistyped = _MISTYPED_SCHEME.search(user_info)
+    if ":" not in user_info:
+        return mistyped.end() if mistyped else len(user_info)
+    return _first(user_info, ":@")
+
+
+def _first(text: str, signs: str) -> int:
+    """Return the index behind the first of these signs; 0 if there is none."""
+    return 1 + min((at for at in map(text.find, signs) if at >= 0), default=-1)
+
+
+def _scheme_start(text: str, at: int) -> int:
+    start = at
+    while start > 0 and at - start < _SCHEME_LENGTH and (text[start - 1].isalnum() or text[start - 1] in "+.-"):
+        start -= 1
+    return start
+
+
+def _is_file(text: str, at: int) -> bool:
+    """Whether the text names a file and nothing else: a file has no user, and folders may contain an `@`."""
+    return text[_scheme_start(text, at) : at + 4].lower() == "file:///" and "://" not in text[at + 3 :]
+
+
+def _open_password(address: str) -> int:
+    """Return where a password without a host begins, as in `rtsp://admin:secret`; 0 if there is none."""
+    at = address.find("://")
+    mistyped = _MISTYPED_SCHEME.search(address) if at < 0 else None
+    if (at < 0 and not mistyped) or (at >= 0 and _is_file(address, at)):
+        return 0
+    start = mistyped.end() if mistyped else at + 3
+    host = re.split(r"[/?#]", address[start:], maxsplit=1)[0]
+    if _HOST.fullmatch(host.rstrip(_BEHIND_ADDRESS.replace("]", ""))):
+        return 0
+    ipv6 = _IPV6.match(host)
+    return start + host.find(":", ipv6.end() if ipv6 else 0) + 1
 
 
 def _redact_pairs(text: str) -> str:
-    return "&".join(_redact_pair(pair) for pair in text.split("&")) if "=" in text else text
+    return "&".join(_redact_pair(pair) for pair in _NEXT_PAIR.split(text)) if "=" in text else text
 
 
 def _redact_pair(pair: str) -> str:
     """Redact from the first key that names a secret on: its value may contain any sign."""
+    value = _secret_value(pair)
+    return pair if value is None or pair[value:].rstrip(_BEHIND_ADDRESS) == MASK else f"{pair[:value]}{MASK}"
+
+
+def _secret_value(text: str) -> int | None:
+    """Return where the value of the first key that names a secret begins."""
     start = 0
-    while (equals := pair.find("=", start)) >= 0:
-        if _names_secret(pair[start:equals]) or _hides_address(pair[equals + 1 :], first=start == 0):
-            value = pair[equals + 1 :]
-            return pair if value.rstrip(_BEHIND_ADDRESS) == MASK else f"{pair[: equals + 1]}{MASK}"
+    while (equals := text.find("=", start)) >= 0:
+        if _names_secret(text[start:equals]):
+            return equals + 1
         start = equals + 1
-    return pair
+    return None
 
 
 def _names_secret(key: str) -> bool:
-    return unquote(key[-200:]).rstrip("]").lower().endswith(SECRET_KEYS)
-
-
-def _hides_address(value: str, *, first: bool) -> bool:
-    """Whether a value is an address with credentials, escaped into the query of another address."""
-    if not first or "%" not in value:
-        return False
-    plain = unquote(value)
-    return "://" in plain and "@" in plain
+    name = unquote(unquote(key[-200:])).lower().rstrip("[]\"'_- ")
+    return name.endswith(SECRET_KEYS) or name.rstrip("0123456789_-[").endswith(SECRET_KEYS)

@@ -48,7 +48,7 @@ def read_lines(path: Path) -> Iterator[str]:
     with reading(path), path.open("rb") as file:
         line = b"\n"
         for number, line in enumerate(file, 1):
-            yield from _decoded(line, number, path).removesuffix("\n").removesuffix("\r").split("\r")
+            yield from _decoded(line, number, path).replace("\r\n", "\n").removesuffix("\n").split("\r")
         if line.endswith(b"\n"):
             yield ""
 

@@ -26,6 +26,11 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, encoding: str)
     assert read_text(path) == "person\nvélo\n"
 
 
+def test_a_carriage_return_ends_the_last_line_too(tmp_path: Path) -> None:
+    assert read_text(written(tmp_path, b"person\rcar\r")) == "person\ncar\n"
+    assert list(read_lines(written(tmp_path, b"person\r\r\n\r"))) == ["person", "", "", ""]
+
+
 @pytest.mark.parametrize(
     ("encoding", "words", "hint"),
     [
