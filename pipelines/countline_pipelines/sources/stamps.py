@@ -2,7 +2,8 @@
 
 PTS are right nearly always, and then they are used as they are. Four faults occur, in recordings and in streams:
 
-* *Disorder*: stamps that are repeated, or out of order by a few frames. Later stamps are right again.
+* *Disorder*: stamps that are repeated, by however many frames, or out of order by a few frames. Later stamps are right
+  again.
 * *Outliers*: single stamps that lie far away, often by hours.
 * *Jumps*: all later stamps lie elsewhere. A recorder joined two files, a camera set its clock, a counter wrapped.
 * *Gaps*: nothing was recorded. The stamps are right, and the time has passed.
@@ -164,7 +165,7 @@ class StampLine:
         self.furthest_s = max(self.furthest_s, given_s - self._given_origin)
         time = self._fit(stamp, step_s, elapsed_s)
         self._stamp_step = step_s
-        self.line = (self._doubtful if self._doubts else self._trusted) + stamp - given_s
+        self.line = time - given_s
         return time
 
     def _fit(self, stamp: float, step_s: float, elapsed_s: float) -> float:
@@ -172,6 +173,9 @@ class StampLine:
         if self._fits(time, step_s, elapsed_s):
             self._learn(time)
             return time
+        if abs(step_s) < SAME_S:  # it says nothing about the line of the next stamp: recorders stamp whole seconds
+            self.report = replace(self.report, disordered=self.report.disordered + 1)
+            return self._next(elapsed_s)
         time = stamp + self._doubtful
         if not self._doubts or not self._fits(time, step_s, elapsed_s):
             self._record(stamp, elapsed_s)
