@@ -142,7 +142,7 @@ def make_settings(keys: tuple[Path, Path], tmp_path: Path) -> Callable[..., Cont
 
 @pytest.fixture
 async def start_control(make_settings) -> AsyncIterator[Callable]:
-    """Starts control-planes; stops them after the test."""
+    """Starts control-planes; stops them after the test. Ask for `nats_server` first: a stop waits for a lost NATS."""
     async with AsyncExitStack() as stack:
 
         async def start(dsn: str, wanted: tuple[str, ...] = SERVICES, **changes: object) -> Control:
