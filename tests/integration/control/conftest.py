@@ -36,7 +36,7 @@ CALL_TIMEOUT_S = 30.0
 
 
 class Caller:
-    """Stubs of every service whose calls carry one token, or none."""
+    """Stubs of the services that run, whose calls carry one token, or none."""
 
     def __init__(self, channels: dict[str, grpc.aio.Channel], token: str | None) -> None:
         self.metadata = bearer_metadata(token) if token else ()
@@ -44,11 +44,13 @@ class Caller:
         self.audit = _Stub(audit_pb2_grpc.AuditServiceStub(channels["auth"]), self.metadata)
         self.auth = _Stub(auth_pb2_grpc.AuthServiceStub(channels["auth"]), self.metadata)
         self.keys = _Stub(keys_pb2_grpc.KeyServiceStub(channels["auth"]), self.metadata)
-        self.cameras = _Stub(cameras_pb2_grpc.CameraServiceStub(channels["cameras"]), self.metadata)
+        if "cameras" in channels:
+            self.cameras = _Stub(cameras_pb2_grpc.CameraServiceStub(channels["cameras"]), self.metadata)
+            self.secrets = _Stub(secrets_pb2_grpc.SecretServiceStub(channels["cameras"]), self.metadata)
         if "models" in channels:
             self.models = _Stub(models_pb2_grpc.ModelServiceStub(channels["models"]), self.metadata)
-        self.secrets = _Stub(secrets_pb2_grpc.SecretServiceStub(channels["cameras"]), self.metadata)
-        self.workers = _Stub(workers_pb2_grpc.WorkerServiceStub(channels["workers"]), self.metadata)
+        if "workers" in channels:
+            self.workers = _Stub(workers_pb2_grpc.WorkerServiceStub(channels["workers"]), self.metadata)
 
 
 class _Stub:

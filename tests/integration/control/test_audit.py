@@ -113,8 +113,8 @@ def _row(number: int) -> AuditRow:
 
 @pytest.fixture
 async def control(control_dsn: str, nats_server: NatsServer, start_control) -> Control:
-    """A control-plane with NATS."""
-    return await start_control(control_dsn, nats_url=nats_server.url)
+    """The control-plane's part that keeps the audit, with NATS."""
+    return await start_control(control_dsn, ("auth",), nats_url=nats_server.url)
 
 
 @pytest.fixture
