@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.fixtures.control.auth import PASSWORD, Auth, Clock
+from tests.fixtures.control.schemas import control_database
 from tests.fixtures.postgres import PostgresServer
 
 from countline.v1 import (
@@ -19,7 +20,6 @@ from countline.v1 import (
     secrets_pb2_grpc,
     workers_pb2_grpc,
 )
-from countline_common.data.database import migrate
 from countline_common.grpc import tokens
 from countline_common.grpc.authorization import bearer_metadata
 from countline_common.secrets.master_keys import new_master_key
@@ -94,11 +94,6 @@ class Control:
         return Caller(self.channels, token)
 
 
-async def _migrate_all(dsn: str) -> None:
-    for service in SERVICES:
-        await migrate(dsn, f"countline_control.{service}", service)
-
-
 @pytest.fixture
 def keys(tmp_path: Path) -> tuple[Path, Path]:
     """Files of a private and a public key."""
@@ -112,7 +107,7 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
 @pytest.fixture
 async def control_dsn(postgres: PostgresServer) -> AsyncIterator[str]:
     """An empty database with the schemas of all services."""
-    dsn = await postgres.clone("control", _migrate_all)
+    dsn = await control_database(postgres)
     yield dsn
     postgres.drop_database(dsn)
 
