@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.fixtures.control.auth import PASSWORD, Auth, Clock
+from tests.fixtures.control.schemas import control_database
 from tests.fixtures.postgres import PostgresServer
 
 from countline.v1 import (
@@ -19,7 +20,6 @@ from countline.v1 import (
     secrets_pb2_grpc,
     workers_pb2_grpc,
 )
-from countline_common.data.database import migrate
 from countline_common.grpc import tokens
 from countline_common.grpc.authorization import bearer_metadata
 from countline_common.secrets.master_keys import new_master_key
@@ -36,7 +36,7 @@ CALL_TIMEOUT_S = 30.0
 
 
 class Caller:
-    """Stubs of every service whose calls carry one token, or none."""
+    """Stubs of the services that run, whose calls carry one token, or none."""
 
     def __init__(self, channels: dict[str, grpc.aio.Channel], token: str | None) -> None:
         self.metadata = bearer_metadata(token) if token else ()
@@ -44,11 +44,13 @@ class Caller:
         self.audit = _Stub(audit_pb2_grpc.AuditServiceStub(channels["auth"]), self.metadata)
         self.auth = _Stub(auth_pb2_grpc.AuthServiceStub(channels["auth"]), self.metadata)
         self.keys = _Stub(keys_pb2_grpc.KeyServiceStub(channels["auth"]), self.metadata)
-        self.cameras = _Stub(cameras_pb2_grpc.CameraServiceStub(channels["cameras"]), self.metadata)
+        if "cameras" in channels:
+            self.cameras = _Stub(cameras_pb2_grpc.CameraServiceStub(channels["cameras"]), self.metadata)
+            self.secrets = _Stub(secrets_pb2_grpc.SecretServiceStub(channels["cameras"]), self.metadata)
         if "models" in channels:
             self.models = _Stub(models_pb2_grpc.ModelServiceStub(channels["models"]), self.metadata)
-        self.secrets = _Stub(secrets_pb2_grpc.SecretServiceStub(channels["cameras"]), self.metadata)
-        self.workers = _Stub(workers_pb2_grpc.WorkerServiceStub(channels["workers"]), self.metadata)
+        if "workers" in channels:
+            self.workers = _Stub(workers_pb2_grpc.WorkerServiceStub(channels["workers"]), self.metadata)
 
 
 class _Stub:
@@ -92,11 +94,6 @@ class Control:
         return Caller(self.channels, token)
 
 
-async def _migrate_all(dsn: str) -> None:
-    for service in SERVICES:
-        await migrate(dsn, f"countline_control.{service}", service)
-
-
 @pytest.fixture
 def keys(tmp_path: Path) -> tuple[Path, Path]:
     """Files of a private and a public key."""
@@ -110,7 +107,7 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
 @pytest.fixture
 async def control_dsn(postgres: PostgresServer) -> AsyncIterator[str]:
     """An empty database with the schemas of all services."""
-    dsn = await postgres.clone("control", _migrate_all)
+    dsn = await control_database(postgres)
     yield dsn
     postgres.drop_database(dsn)
 
@@ -142,7 +139,7 @@ def make_settings(keys: tuple[Path, Path], tmp_path: Path) -> Callable[..., Cont
 
 @pytest.fixture
 async def start_control(make_settings) -> AsyncIterator[Callable]:
-    """Starts control-planes; stops them after the test."""
+    """Starts control-planes; stops them after the test. Ask for `nats_server` first: a stop waits for a lost NATS."""
     async with AsyncExitStack() as stack:
 
         async def start(dsn: str, wanted: tuple[str, ...] = SERVICES, **changes: object) -> Control:
