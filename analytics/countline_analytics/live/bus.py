@@ -282,7 +282,7 @@ class StatusBoard:
             while True:
                 for message in await subscription.fetch(READ_AT_ONCE, timeout=READ_WAIT_S):
                     self._take(message)
-        except nats.errors.TimeoutError:
+        except TimeoutError:
             pass  # the stream has no more messages
         finally:
             # An error raised here would hide a pending cancellation.

@@ -7,7 +7,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-import nats.errors
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
@@ -171,7 +170,7 @@ async def published_checkpoints(jetstream: JetStreamContext) -> frozenset[Checkp
                     found.add(checkpoint_of(audit_pb2.AuditCheckpoint.FromString(message.data)))
                 except ValueError:
                     _log.warning("audit.checkpoint_undecodable", subject=message.subject)
-    except nats.errors.TimeoutError:
+    except TimeoutError:
         _log.warning("audit.checkpoints_missing", read=len(found))
     finally:
         await subscription.unsubscribe()

@@ -303,6 +303,25 @@ def test_the_track_that_moves_is_read(clip: Path, tmp_path: Path, kind: str) -> 
     assert "video track 1 is read" in read.warnings[WarningCode.OTHER_TRACK]
 
 
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "ts"])
+def test_the_last_pictures_are_read_though_the_video_is_not_the_first_track(tmp_path: Path, kind: str) -> None:
+    """A decoder keeps pictures back for B-frames; the last ones of a film behind its sound were lost without a word."""
+    path = tmp_path / f"film.{kind}"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=48_000, layout="mono")
+        video = container.add_stream("libx264", rate=FPS, options={"bf": "3", "b-adapt": "0"})
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+        for number in range(2 * 48):
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 1000), np.float32), "fltp", "mono")
+            samples.sample_rate, samples.pts = 48_000, number * 1000
+            container.mux(sound.encode(samples))
+        for number in range(2 * FPS):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(np.full((64, 64, 3), 3 * number, np.uint8), "rgb24")))
+        container.mux(sound.encode(None))
+        container.mux(video.encode(None))
+    assert [picture.t for picture in Read(path).pictures] == pytest.approx([n / FPS for n in range(2 * FPS)], abs=0.02)
+
+
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
 def test_pictures_of_an_avi_with_b_frames_keep_their_times(clip: Path, tmp_path: Path, codec: str) -> None:
     """AVI has no presentation times: those that FFmpeg makes up went back and forth, and stretched time."""

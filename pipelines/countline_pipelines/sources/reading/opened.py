@@ -152,7 +152,7 @@ class OpenRecording:
             watch.waited_s += time.monotonic() - began
             if packet.size and packet.pos is not None:
                 self.read_to = max(self.read_to, packet.pos + packet.size)
-            if packet.stream_index == self.stream.index:
+            if packet.stream.index == self.stream.index:  # the last, empty packet has no index of its own
                 resumed = 0
                 self._record_ntp(packet)
                 self._number(packet)
