@@ -113,8 +113,9 @@ def _conditions(wanted: RowFilter) -> Iterator[ColumnElement[bool]]:
 
 async def row_at(connection: AsyncConnection, sequence: int) -> StoredRow | None:
     """Return one row."""
-    found = await rows_behind(connection, sequence - 1, 1)
-    return found[0] if found and found[0].link.sequence == sequence else None
+    query = select(audit_logs).where(audit_logs.c.sequence == sequence)
+    row = (await connection.execute(query)).mappings().first()
+    return _stored(row) if row is not None else None
 
 
 async def last_before(connection: AsyncConnection, moment: datetime) -> Link | None:

@@ -43,6 +43,8 @@ async def test_truth_sets_leave_one_row_for_each_call_also_when_it_is_refused(st
     assert {each["row"]["actor"]["name"] for each in records} == {"tester"}
     one = await stack.get(f"audit/rows/{records[0]['sequence']}")
     assert one["row"]["problem"]
+    for sequence in (-(2**63), 0, 2**63 - 1):
+        assert (await stack.call("GET", f"audit/rows/{sequence}"))[0] == 404
     checked = await stack.get("audit/verify")
     assert (checked["intact"], checked["jetstream_read"]) == (True, True)
     exported = await stack.get("audit/export")
