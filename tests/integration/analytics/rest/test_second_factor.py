@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyotp import TOTP
 from tests.fixtures.analytics.dashboard_page import log_in, page_of
-from tests.fixtures.analytics.stack import Stack
+from tests.fixtures.analytics.stack import Stack, until
 from tests.fixtures.browser import expect
 
 from countline_analytics.api.browser_login import COOKIE, MODE_HEADER
@@ -114,7 +114,15 @@ async def test_the_page_enrols_asks_for_codes_and_switches_off(stack: Stack) -> 
 
 async def test_the_page_leads_to_enrolment_where_a_role_requires_it(stack: Stack) -> None:
     await vera(stack, "operator")
-    await stack.set_second_factor_roles("operator")
+    unknown = {"value": "operator,nobody"}
+    status, refused = await stack.call("PUT", "settings/second_factor_roles", json=unknown)
+    assert (status, "nobody" in refused["errors"][0]["message"]) == (400, True)
+    assert (await stack.call("PUT", "settings/second_factor_roles", json={"value": "operator"}))[0] == 200
+
+    async def acts() -> bool:
+        return (await by_password(stack))["user"]["must_set_up_second_factor"]
+
+    await until(acts)
     async with page_of(stack) as page:
         await log_in(page, "vera", PASSWORD)
         await expect(page.get_by_text("Your role requires a second factor")).to_be_visible()
