@@ -15,6 +15,7 @@ from countline_common.access.scopes import EVERYTHING, Held
 from countline_common.administration.current import CurrentSettings
 from countline_common.data.outbox import Outbox, OutboxTrail
 from countline_common.errors import PermissionDeniedError, UnauthenticatedError
+from countline_common.grpc.authorization import FIRST
 from countline_common.grpc.calls import current_principal
 from countline_common.grpc.tokens import TokenSigner
 from countline_common.http.client_address import Network
@@ -123,6 +124,15 @@ class AuthBase:
     def _factor_roles(self) -> frozenset[str]:
         """Roles that require a second factor."""
         return self.current.names("second_factor_roles")
+
+    def _check_nothing_pending(self, user: StoredUser, action: str) -> None:
+        """Check that a user has nothing to do before anything else.
+
+        Raises:
+            PermissionDeniedError: a password has to be chosen, or a second factor to be set up.
+        """
+        if pending := user.pending(self._factor_roles()):
+            raise PermissionDeniedError(f"{user.username} may not {action} before this: {pending}", hint=FIRST[pending])
 
     def _own_message(self, user: StoredUser) -> auth_pb2.User:
         """Translate a user for this user itself."""

@@ -19,7 +19,7 @@ SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 
 
 def code(secret: str, at: datetime, steps: int = 0) -> str:
-    return TOTP(secret).at(int(at.timestamp()), steps)
+    return TOTP(secret).at(int(at.timestamp()) + domain.STEP_S * steps)
 
 
 def enabled(secret: str = SECRET, at: datetime = START, *recovery: str) -> FactorState:

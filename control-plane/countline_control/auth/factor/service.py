@@ -1,78 +1,30 @@
-"""The methods of second factors: the end of a login, and what users and administrators do with them."""
+"""The methods of second factors: what users and administrators do with them; `logins` has the end of a login."""
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import factor_pb2
 from countline_common.access.vocabulary import Permission
-from countline_common.audit.calls import about
-from countline_common.errors import ConflictError, FieldProblem, InvalidInputError, UnauthenticatedError
+from countline_common.errors import ConflictError, FieldProblem, InvalidInputError
 from countline_common.grpc.calls import Context
 from countline_common.times import to_timestamp
 from countline_control.auth import store
-from countline_control.auth.accounts import AccountMethods
-from countline_control.auth.base import check_no_key, hash_of, place_of
+from countline_control.auth.base import check_no_key, place_of
 from countline_control.auth.domain import StoredUser
 from countline_control.auth.factor import domain
-from countline_control.auth.factor.domain import FactorState, WrongCodeError
+from countline_control.auth.factor.domain import FactorState
+from countline_control.auth.factor.logins import FactorLoginMethods
 from countline_control.auth.factor.messages import factor_message, qr_rows
-from countline_control.auth.factor.store import (
-    FactorSecrets,
-    FactorStore,
-    StoredChallenge,
-    get_challenge,
-    sealed_factors,
-    take_challenge,
-)
-from countline_control.auth.messages import tokens_message, user_message
-from countline_control.auth.profiles import ProfileMethods
-from countline_control.data_keys import DataKeys
+from countline_control.auth.factor.store import FactorSecrets, sealed_factors
+from countline_control.auth.messages import user_message
 from countline_control.key_rotation import key_messages, rotate
 
 
-class FactorMethods(ProfileMethods, AccountMethods):
-    """The methods of second factors.
-
-    Args:
-        data_keys: seal the secrets.
-        arguments: of `AuthBase`.
-        options: of `AuthBase`.
-    """
-
-    def __init__(self, *arguments: Any, data_keys: DataKeys, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.data_keys = data_keys
-        self._factors = FactorStore(data_keys)
-
-    async def FinishLogin(
-        self, request: factor_pb2.FinishLoginRequest, context: Context
-    ) -> factor_pb2.FinishLoginResponse:
-        hashed = hash_of(request.challenge)
-        challenge, user = await self._challenged(hashed)
-        about(place_of(user))
-        await self._count(user, context)
-        async with self._database.begin() as connection:
-            user = await self._logged_in(connection, user)
-            before = await self._factors.load(connection, user.user_id)
-            if not _is_current(challenge, user) or before.active is None:
-                raise _no_challenge()
-            try:
-                state, proof = before.proved(request.code, self._now())
-            except WrongCodeError as error:
-                raise UnauthenticatedError(error.message, hint="try again") from error
-            if not await take_challenge(connection, hashed):
-                raise _no_challenge()
-            await self._factors.save(connection, user.user_id, before, state)
-            tokens, session = await self._opened(connection, user, context)
-            login = factor_pb2.FactorLogin(session=session, proved_by=proof, recovery_codes_left=len(state.recovery))
-            await self.outbox.record(connection, place_of(user), after=login)
-        return factor_pb2.FinishLoginResponse(
-            tokens=tokens_message(tokens), user=self._own_message(user), recovery_codes_left=len(state.recovery)
-        )
+class FactorMethods(FactorLoginMethods):
+    """What users do with their second factor, and administrators with those of others."""
 
     async def GetFactor(self, request: factor_pb2.GetFactorRequest, context: Context) -> factor_pb2.GetFactorResponse:
         async with self._database.begin() as connection:
@@ -168,25 +120,6 @@ class FactorMethods(ProfileMethods, AccountMethods):
             older_keys=done.older_keys,
         )
 
-    async def _challenged(self, challenge_hash: bytes) -> tuple[StoredChallenge, StoredUser]:
-        """Return a login that waits for a code, and its user.
-
-        Raises:
-            UnauthenticatedError: there is none, or it has expired.
-        """
-        async with self._database.begin() as connection:
-            challenge = await get_challenge(connection, challenge_hash)
-            user = await store.get_user(connection, challenge.user_id) if challenge is not None else None
-        if challenge is None or user is None or challenge.expires_at <= self._now():
-            raise _no_challenge()
-        return challenge, user
-
-    async def _count(self, user: StoredUser, context: Context) -> None:
-        """Count an attempt as failed, as a login does, before anything is checked."""
-        address = self._address_of(context)
-        known = await self._limiter.knows(user.username, address)
-        await self._limiter.count(user.username, address, known=known)
-
     async def _proved_password(self, password: str, context: Context, action: str) -> StoredUser:
         """Return the caller, whose password is right. The attempt counts as failed until the code was right too.
 
@@ -241,11 +174,3 @@ class FactorMethods(ProfileMethods, AccountMethods):
 
     def _is_required(self, user: StoredUser) -> bool:
         return user.requires_factor(self._factor_roles())
-
-
-def _is_current(challenge: StoredChallenge, user: StoredUser) -> bool:
-    return challenge.access_revision == user.access_revision
-
-
-def _no_challenge() -> UnauthenticatedError:
-    return UnauthenticatedError("the login has expired", hint="log in again with the password")

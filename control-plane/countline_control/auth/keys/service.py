@@ -13,11 +13,9 @@ from countline_common.access.vocabulary import Permission
 from countline_common.errors import (
     ConflictError,
     NotFoundError,
-    PermissionDeniedError,
     ResourceExhaustedError,
     UnauthenticatedError,
 )
-from countline_common.grpc.authorization import FIRST
 from countline_common.grpc.calls import Context, current_principal
 from countline_common.times import from_timestamp, to_datetime
 from countline_control.auth import domain, store
@@ -54,8 +52,8 @@ class KeyMethods(ServiceAccountMethods):
             if owner.disabled_at is not None:
                 raise _refused("belongs to a disabled user")
             await key_store.use_key(connection, key.key_id, self._now())
-        until, pending = key.expires_at.timestamp(), owner.pending(())
-        return self._signed(owner, key.held(owner), key_id=key.key_id, until=until, pending=pending)
+        until = key.expires_at.timestamp()
+        return self._signed(owner, key.held(owner), key_id=key.key_id, until=until, pending=owner.pending(()))
 
     async def CreateKey(self, request: keys_pb2.CreateKeyRequest, context: Context) -> keys_pb2.CreateKeyResponse:
         async with self._database.begin() as connection:
@@ -119,16 +117,13 @@ class KeyMethods(ServiceAccountMethods):
         """Lock users, and return the caller, who may make own keys.
 
         Raises:
-            PermissionDeniedError: the caller uses a key: a stolen key must not be able to make others. Or the caller
-                has to do something before: a key would permit more than the session.
+            PermissionDeniedError: the caller uses a key, and a stolen key must not be able to make others, or something
+                is pending.
         """
         await store.lock_users(connection)
         owner = await self._self(connection, Permission.SELF_WRITE)
         check_no_key("make keys of its owner")
-        if pending := owner.pending(self._factor_roles()):
-            raise PermissionDeniedError(
-                f"{owner.username} may not make keys before this: {pending}", hint=FIRST[pending]
-            )
+        self._check_nothing_pending(owner, "make keys")
         return owner
 
     async def _account(self, connection: AsyncConnection, user_id: str, action: str) -> tuple[Grantor, StoredUser]:
