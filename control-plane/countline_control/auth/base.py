@@ -22,6 +22,7 @@ from countline_common.http.client_address import Network
 from countline_common.times import to_datetime, to_timestamp
 from countline_control.auth import store
 from countline_control.auth.access.holding import Grantor, check_may_give
+from countline_control.auth.access.places import PlaceSource
 from countline_control.auth.domain import IssuedTokens, StoredUser
 from countline_control.auth.keys.store import get_key
 from countline_control.auth.messages import user_message
@@ -62,6 +63,8 @@ class AuthBase:
         self.trail = OutboxTrail(database.begin, self.outbox)
         self.current = CurrentSettings()
         """Settings that may change while the process runs."""
+        self.place_source: PlaceSource | None = None
+        """Knows which sites and cameras exist; None for an auth that serves no cameras."""
         self.password_changed: Callable[[str], object] = lambda _: None
         """Called with the name of a user whose password was replaced."""
 

@@ -68,6 +68,22 @@ async def test_rows_of_an_outage_arrive_later_once_with_the_time_they_happened(
     assert (await verified(control)).intact
 
 
+async def test_what_is_no_row_goes_to_the_dead_letters_once_with_the_reason(
+    control: Control, nats_server: NatsServer
+) -> None:
+    client = await nats.connect(nats_server.url)
+    js = client.jetstream()
+    await js.publish("countline.audit.rows.cameras", b"\xff no row")
+    await add_site(control, "after")
+    await until(lambda: _has(control, "sites/after"))
+    letter = await js.get_last_msg(bus.DLQ, "countline.dlq.AUDIT")
+    assert letter.data == b"\xff no row"
+    assert letter.headers is not None
+    assert letter.headers["Countline-Reason"].startswith("no row of the audit")
+    assert letter.headers["Nats-Msg-Id"] == f"AUDIT-{letter.headers['Countline-Stream-Sequence']}"
+    await client.close()
+
+
 async def _has(control: Control, resource: str) -> bool:
     return resource in await resources(control)
 
