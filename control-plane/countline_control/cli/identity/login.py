@@ -81,7 +81,9 @@ async def _log_in(target: ServerProfile, username: str, password: str) -> User |
 
 def _finished(target: ServerProfile, challenge: LoginChallenge, code: str | None) -> User:
     """Complete a login that asks for a code. Someone who types may mistype."""
-    for left in reversed(range(CODE_ATTEMPTS if code is None else 1)):
+    left = CODE_ATTEMPTS if code is None else 1
+    while True:
+        left -= 1
         given = code if code is not None else _prompt("Code", "give --code")
         try:
             answer = asyncio.run(_finish(target, challenge, given))
@@ -93,7 +95,6 @@ def _finished(target: ServerProfile, challenge: LoginChallenge, code: str | None
             if answer.recovery_codes_left <= FEW_CODES:
                 note(f"{answer.recovery_codes_left} recovery codes are left: countline auth factor recovery-codes")
             return answer.user
-    raise AssertionError("the last attempt raises or returns")
 
 
 async def _finish(target: ServerProfile, challenge: LoginChallenge, code: str) -> FinishLoginResponse:
