@@ -14,12 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import auth_pb2
 from countline_common.audit.calls import about
-from countline_common.errors import UnauthenticatedError
+from countline_common.errors import PermissionDeniedError, UnauthenticatedError
 from countline_common.grpc.calls import Context
 from countline_common.http.client_address import caller_address
 from countline_control.auth import domain, store
+from countline_control.auth.access.roles import SUPER_ADMIN
 from countline_control.auth.base import AuthBase, hash_of, place_of
-from countline_control.auth.domain import IssuedTokens, StoredToken, StoredUser
+from countline_control.auth.domain import IssuedTokens, PasswordLogins, StoredToken, StoredUser
 from countline_control.auth.limiter import LoginLimiter
 from countline_control.auth.messages import tokens_message, user_message
 
@@ -33,8 +34,10 @@ class SessionMethods(AuthBase):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._limiter = LoginLimiter(self._database, self._clock)
+        self.passwords_for = PasswordLogins.EVERYONE
 
     async def Login(self, request: auth_pb2.LoginRequest, context: Context) -> auth_pb2.LoginResponse:
+        self._check_password_login()
         address = self._address_of(context)
         known = await self._limiter.knows(request.username, address)
         # The turn comes first: a flood of logins is refused before it costs more than one look-up.
@@ -46,15 +49,11 @@ class SessionMethods(AuthBase):
             right = await self._passwords.verify(user.password_hash if user else None, request.password)
         if not right or user is None or not user.may_log_in(self._now()):
             raise UnauthenticatedError("the user name or the password is wrong", hint="try again")
+        self._check_password_login(user)
         async with self._database.begin() as connection:
-            session_id, client = uuid4().hex, _metadata(context, "user-agent")[:LONGEST_CLIENT]
             user = await self._logged_in(connection, user)
-            await store.forget_sessions(connection, self._now())
             await self._limiter.clear(connection, request.username, address)
-            await store.insert_session(connection, session_id, user.user_id, self._now(), address, client)
-            tokens = await self._issue(connection, session_id, user)
-            about(place_of(user), user.user_id, user.username)
-            session = auth_pb2.Session(session_id=session_id, address=address, client=client)
+            session, tokens = await self._open_session(connection, user, context)
             await self.outbox.record(connection, place_of(user), after=session)
         return auth_pb2.LoginResponse(tokens=tokens_message(tokens), user=user_message(user))
 
@@ -90,6 +89,36 @@ class SessionMethods(AuthBase):
                 session = auth_pb2.Session(session_id=token.session_id)
                 await self.outbox.record(connection, place_of(token.user), before=session)
         return auth_pb2.LogoutResponse()
+
+    def _check_password_login(self, user: StoredUser | None = None) -> None:
+        """Check that a password may open a session.
+
+        Args:
+            user: whose password is right; None before the password is checked. Only a caller who knows the password
+                learns that it is of no use: the answer shows to nobody else who is a super-admin.
+
+        Raises:
+            PermissionDeniedError: it may not.
+        """
+        if self.passwords_for is PasswordLogins.NOBODY or (
+            self.passwords_for is PasswordLogins.SUPER_ADMINS and user is not None and SUPER_ADMIN not in user.roles
+        ):
+            raise PermissionDeniedError(
+                f"passwords open a session for {self.passwords_for.value} here".replace("-", " "),
+                hint="sign in through the identity provider; programs use an API key",
+            )
+
+    async def _open_session(
+        self, connection: AsyncConnection, user: StoredUser, context: Context
+    ) -> tuple[auth_pb2.Session, IssuedTokens]:
+        """Store a session of a user who has logged in, and name the user in the audit."""
+        session_id, address = uuid4().hex, self._address_of(context)
+        client = _metadata(context, "user-agent")[:LONGEST_CLIENT]
+        await store.forget_sessions(connection, self._now())
+        await store.insert_session(connection, session_id, user.user_id, self._now(), address, client)
+        tokens = await self._issue(connection, session_id, user)
+        about(place_of(user), user.user_id, user.username)
+        return auth_pb2.Session(session_id=session_id, address=address, client=client), tokens
 
     async def _end_session(self, connection: AsyncConnection, token: StoredToken) -> None:
         await store.revoke_session(connection, token.session_id, self._now())

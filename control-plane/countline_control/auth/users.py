@@ -69,7 +69,7 @@ class UserMethods(AuthBase):
                 roles = wanted.roles if "roles" in paths else current.roles
                 grants = wanted.grants if "grants" in paths else current.grants
                 granted = await self._granted(connection, roles, grants, service_account=stored.service_account)
-                user = replace(user, grants=granted)
+                user = replace(user, grants=domain.with_origins(granted, stored.grants))
             if user == stored:
                 return auth_pb2.UpdateUserResponse(user=user_message(stored))
             user = replace(user, revision=stored.revision + 1)
