@@ -11,6 +11,7 @@ from countline.v1 import (
     cameras_pb2,
     keys_pb2,
     models_pb2,
+    oidc_pb2,
     secrets_pb2,
     workers_pb2,
 )
@@ -25,6 +26,7 @@ SERVICES = {
     "audit": audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
     "auth": auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
     "keys": keys_pb2.DESCRIPTOR.services_by_name["KeyService"],
+    "oidc": oidc_pb2.DESCRIPTOR.services_by_name["OidcService"],
     "cameras": cameras_pb2.DESCRIPTOR.services_by_name["CameraService"],
     "models": models_pb2.DESCRIPTOR.services_by_name["ModelService"],
     "secrets": secrets_pb2.DESCRIPTOR.services_by_name["SecretService"],
@@ -38,7 +40,9 @@ VIEWER_MAY = {
     "UpdateCurrentUser", "ChangePassword", "ListOwnSessions", "EndOwnSession", "LogoutEverywhere",
     "CreateKey", "ListKeys", "RevokeKey", "RotateKey",
 }  # fmt: skip
-PUBLIC = {"Login", "RefreshToken", "Logout", "ExchangeKey"}
+PUBLIC = {
+    "Login", "RefreshToken", "Logout", "ExchangeKey", "GetLoginMethods", "StartOidcLogin", "FinishOidcLogin",
+}  # fmt: skip
 OUTSIDE = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 
