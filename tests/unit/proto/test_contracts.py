@@ -61,7 +61,7 @@ GRPC_ONLY = {
     "countline.v1.OidcService.StartOidcLogin",
     "countline.v1.OidcService.FinishOidcLogin",
 }
-"""What services ask each other. A browser gets it as part of something else, as on the gateway's own routes for OIDC."""
+"""What services ask each other; a browser gets it as part of something else, such as the gateway's own routes."""
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.full_name)

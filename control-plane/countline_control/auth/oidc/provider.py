@@ -131,8 +131,9 @@ class IdentityProvider:
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             self._cooldowns.record_failure(_PROVIDER)
             _log.warning("oidc.provider_away", issuer=self.config.issuer, error=str(error) or type(error).__name__)
-            why = f"does not answer within {LIMIT_S:g} s" if isinstance(error, TimeoutError) else f"fails: {error}"
-            raise self._away(why) from error
+            # Anybody can begin a login: the log has the reason, which may show addresses inside a network.
+            unusable = isinstance(error, ValueError)
+            raise self._away("answers in a way that cannot be used" if unusable else "does not answer") from error
         self._cooldowns.record_success(_PROVIDER)
 
     def _away(self, why: str) -> UnavailableError:
