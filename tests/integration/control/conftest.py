@@ -15,6 +15,7 @@ from countline.v1 import (
     audit_pb2_grpc,
     auth_pb2_grpc,
     cameras_pb2_grpc,
+    factor_pb2_grpc,
     keys_pb2_grpc,
     models_pb2_grpc,
     secrets_pb2_grpc,
@@ -43,6 +44,7 @@ class Caller:
         self.channels = channels
         self.audit = _Stub(audit_pb2_grpc.AuditServiceStub(channels["auth"]), self.metadata)
         self.auth = _Stub(auth_pb2_grpc.AuthServiceStub(channels["auth"]), self.metadata)
+        self.factor = _Stub(factor_pb2_grpc.FactorServiceStub(channels["auth"]), self.metadata)
         self.keys = _Stub(keys_pb2_grpc.KeyServiceStub(channels["auth"]), self.metadata)
         if "cameras" in channels:
             self.cameras = _Stub(cameras_pb2_grpc.CameraServiceStub(channels["cameras"]), self.metadata)
@@ -153,8 +155,8 @@ async def start_control(make_settings) -> AsyncIterator[Callable]:
                 control.channels["administration"] = control.channels["auth"]
             if "cameras" in control.channels:  # the service of secrets has the same address
                 control.channels["secrets"] = control.channels["cameras"]
-            if "auth" in control.channels:  # so have the services of the audit and of keys
-                control.channels["audit"] = control.channels["keys"] = control.channels["auth"]
+            if "auth" in control.channels:  # so have the services of the audit, of second factors, of keys and of OIDC
+                control.channels |= dict.fromkeys(("audit", "factor", "keys", "oidc"), control.channels["auth"])
             return control
 
         yield start
@@ -171,6 +173,7 @@ async def auth(control_dsn: str) -> AsyncIterator[Auth]:
     """The service of auth alone, with the user `admin`."""
     database = Database(control_dsn)
     auth = Auth(database, Clock())
+    await auth.service.data_keys.open()
     await auth.service.prepare()
     await auth.service.create_first_admin(PASSWORD)
     async with auth.server, grpc.aio.insecure_channel(auth.server.address) as auth.channel:
