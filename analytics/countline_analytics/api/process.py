@@ -232,6 +232,7 @@ def _upstreams(
         "countline.v1.AuthService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.AdministrationService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.AuditService": RemoteUpstream(channels[settings.auth_address]),
+        "countline.v1.FactorService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.KeyService": RemoteUpstream(channels[settings.auth_address]),
         OIDC_SERVICE: RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.CameraService": WatchedUpstream(

@@ -10,7 +10,7 @@ from countline_common.grpc.calls import Context
 from countline_control.auth import store
 from countline_control.auth.base import place_of
 from countline_control.auth.domain import StoredUser
-from countline_control.auth.messages import tokens_message, user_message
+from countline_control.auth.messages import tokens_message
 from countline_control.auth.oidc import store as oidc_store
 from countline_control.auth.oidc.flow import ProviderAnswer, incomplete
 from countline_control.auth.oidc.id_tokens import LONGEST_SUBJECT
@@ -42,8 +42,8 @@ class OidcMethods(SessionMethods, PersonMethods):
         self, request: oidc_pb2.FinishOidcLoginRequest, context: Context
     ) -> oidc_pb2.FinishOidcLoginResponse:
         about("auth/oidc")
-        logins, address = self._configured(), self._address_of(context)
-        await self._limiter.count_address(address)
+        logins = self._configured()
+        await self._limiter.count_address(self._address_of(context))
         started = logins.flow.resume(request.login, request.state, self._clock())
         answer = ProviderAnswer(request.state, request.code, request.issuer, request.error)
         person = await logins.provider.person(started, answer)
@@ -58,8 +58,7 @@ class OidcMethods(SessionMethods, PersonMethods):
             old = login_message(before, person) if before is not None else None
             session_id = ""
             if user.grants:
-                await self._limiter.clear_address(connection, address)
-                session, tokens = await self._open_session(connection, user, context)
+                tokens, session = await self._opened(connection, user, context)
                 response.tokens.CopyFrom(tokens_message(tokens))
                 session_id = session.session_id
             else:
@@ -70,7 +69,7 @@ class OidcMethods(SessionMethods, PersonMethods):
             await self.outbox.record(connection, place_of(user), before=old, after=new, finished=refused is None)
         if refused is not None:
             raise refused
-        response.user.CopyFrom(user_message(user))
+        response.user.CopyFrom(self._own_message(user))
         return response
 
     async def ListIdentities(
