@@ -28,11 +28,11 @@ FIRST_USER: Final = "admin"
 
 class AuthService(
     FactorMethods,
+    OidcMethods,
     ProfileMethods,
     AccountMethods,
     RoleMethods,
     KeyMethods,
-    OidcMethods,
     auth_pb2_grpc.AuthServiceServicer,
     keys_pb2_grpc.KeyServiceServicer,
     oidc_pb2_grpc.OidcServiceServicer,
