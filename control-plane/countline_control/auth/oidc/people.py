@@ -65,7 +65,7 @@ class PersonMethods(UserMethods):
         stored = await store.get_user(connection, identity.user_id) if identity is not None else None
         if identity is None or stored is None:
             return None, await self._new_person(connection, person)
-        about(place_of(stored))
+        about(place_of(stored), stored.user_id, stored.username)
         if stored.disabled_at is not None:
             raise PermissionDeniedError(f"user {stored.username!r} is disabled", hint="ask an administrator")
         await oidc_store.use_identity(connection, identity.identity_id, self._now())
