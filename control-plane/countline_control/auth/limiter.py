@@ -61,8 +61,15 @@ class LoginLimiter:
 
     async def clear(self, connection: AsyncConnection, username: str, address: str) -> None:
         """Forget the failures after a successful login, inside the caller's transaction."""
+        await self._clear(connection, _keys(username, address, known=False))
+
+    async def clear_address(self, connection: AsyncConnection, address: str) -> None:
+        """Forget the failures of an address after a successful login, inside the caller's transaction."""
+        await self._clear(connection, [_address(address)])
+
+    async def _clear(self, connection: AsyncConnection, keys: Collection[tuple[str, int]]) -> None:
         forgiven_before = to_datetime(self._clock()) - timedelta(seconds=domain.FORGIVEN_AFTER_S)
-        for key, _ in _keys(username, address, known=False):
+        for key, _ in keys:
             await store.clear_attempts(connection, key, forgiven_before)
 
 

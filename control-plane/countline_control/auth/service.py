@@ -1,13 +1,16 @@
 """The gRPC services of auth: sessions, users, roles, keys, second factors and logins through an identity provider.
 
 Its methods lie in `sessions`, `profiles`, `users`, `accounts`, `access.methods`, `factor.service`, `keys.service` and
-`oidc.service`; this module joins them and sets them up.
+`oidc.service`;
+this module joins them and sets them up.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
+
+import grpc
 
 from countline.v1 import auth_pb2_grpc, factor_pb2_grpc, keys_pb2_grpc, oidc_pb2_grpc
 from countline_common.grpc.server import Service
@@ -35,14 +38,14 @@ class AuthService(
     KeyMethods,
     auth_pb2_grpc.AuthServiceServicer,
     keys_pb2_grpc.KeyServiceServicer,
-    oidc_pb2_grpc.OidcServiceServicer,
     factor_pb2_grpc.FactorServiceServicer,
+    oidc_pb2_grpc.OidcServiceServicer,
 ):
     """Answers the services of auth."""
 
     def as_services(self) -> tuple[Service, ...]:
         """Describe the services to a gRPC server."""
-        registers: dict[str, Callable[..., None]] = {
+        registers: dict[str, Callable[[Any, grpc.aio.Server], None]] = {
             NAME: auth_pb2_grpc.add_AuthServiceServicer_to_server,
             "countline.v1.KeyService": keys_pb2_grpc.add_KeyServiceServicer_to_server,
             "countline.v1.FactorService": factor_pb2_grpc.add_FactorServiceServicer_to_server,

@@ -58,7 +58,8 @@ class SessionMethods(AuthBase):
             if user.second_factor:
                 return auth_pb2.LoginResponse(second_factor=await self._challenge(connection, user))
             user = await self._logged_in(connection, user)
-            tokens, session = await self._opened(connection, user, context)
+            await self._limiter.clear(connection, request.username, address)
+            session, tokens = await self._open_session(connection, user, context)
             await self.outbox.record(connection, place_of(user), after=session)
         return auth_pb2.LoginResponse(tokens=tokens_message(tokens), user=self._own_message(user))
 
@@ -113,6 +114,18 @@ class SessionMethods(AuthBase):
                 hint="sign in through the identity provider; programs use an API key",
             )
 
+    async def _open_session(
+        self, connection: AsyncConnection, user: StoredUser, context: Context
+    ) -> tuple[auth_pb2.Session, IssuedTokens]:
+        """Store a session of a user who has logged in, and name the user in the audit."""
+        session_id, address = uuid4().hex, self._address_of(context)
+        client = _metadata(context, "user-agent")[:LONGEST_CLIENT]
+        await store.forget_sessions(connection, self._now())
+        await store.insert_session(connection, session_id, user.user_id, self._now(), address, client)
+        tokens = await self._issue(connection, session_id, user)
+        about(place_of(user), user.user_id, user.username)
+        return auth_pb2.Session(session_id=session_id, address=address, client=client), tokens
+
     async def _challenge(self, connection: AsyncConnection, user: StoredUser) -> auth_pb2.LoginChallenge:
         """Let a login wait for a code. The attempt counts as failed until the code was right too."""
         text, until = secrets.token_urlsafe(32), self._now() + CHALLENGE
@@ -120,19 +133,6 @@ class SessionMethods(AuthBase):
         await insert_challenge(connection, hash_of(text), waiting, self._now())
         await self.outbox.record(connection, place_of(user))
         return auth_pb2.LoginChallenge(challenge=text, expires_at=to_timestamp(until.timestamp()))
-
-    async def _opened(
-        self, connection: AsyncConnection, user: StoredUser, context: Context
-    ) -> tuple[IssuedTokens, auth_pb2.Session]:
-        """Open a session for a user who has proved everything, and forget the failures."""
-        address, session_id = self._address_of(context), uuid4().hex
-        client = _metadata(context, "user-agent")[:LONGEST_CLIENT]
-        await store.forget_sessions(connection, self._now())
-        await self._limiter.clear(connection, user.username, address)
-        await store.insert_session(connection, session_id, user.user_id, self._now(), address, client)
-        about(place_of(user), user.user_id, user.username)
-        session = auth_pb2.Session(session_id=session_id, address=address, client=client)
-        return await self._issue(connection, session_id, user), session
 
     async def _end_session(self, connection: AsyncConnection, token: StoredToken) -> None:
         await store.revoke_session(connection, token.session_id, self._now())

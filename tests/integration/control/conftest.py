@@ -155,7 +155,7 @@ async def start_control(make_settings) -> AsyncIterator[Callable]:
                 control.channels["administration"] = control.channels["auth"]
             if "cameras" in control.channels:  # the service of secrets has the same address
                 control.channels["secrets"] = control.channels["cameras"]
-            if "auth" in control.channels:  # so have the other services of auth
+            if "auth" in control.channels:  # so have the services of the audit, of second factors, of keys and of OIDC
                 control.channels |= dict.fromkeys(("audit", "factor", "keys", "oidc"), control.channels["auth"])
             return control
 

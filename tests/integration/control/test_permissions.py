@@ -44,8 +44,8 @@ VIEWER_MAY = {
     "GetFactor", "BeginFactor", "ConfirmFactor", "DisableFactor", "RenewRecoveryCodes",
 }  # fmt: skip
 PUBLIC = {
-    "Login", "FinishLogin", "RefreshToken", "Logout", "ExchangeKey",
-    "GetLoginMethods", "StartOidcLogin", "FinishOidcLogin",
+    "Login", "FinishLogin", "RefreshToken", "Logout", "ExchangeKey", "GetLoginMethods", "StartOidcLogin",
+    "FinishOidcLogin",
 }  # fmt: skip
 OUTSIDE = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 

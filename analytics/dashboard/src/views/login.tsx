@@ -1,5 +1,6 @@
 /** The login form, with the button of the identity provider if there is one, and the error texts. */
 
+import { type RefObject } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { type Api, ApiError, errorText } from "../api";
 import type { LoginChallenge, LoginMethods } from "../contract";
@@ -61,53 +62,6 @@ export function Login({ api, because, once: unfinished }: Props) {
     }
   }
 
-  const takesPassword = once !== null || methods.passwords !== "nobody";
-  const fields = () => (
-    <>
-      <label>
-        User name
-        <input
-          ref={username}
-          name="username"
-          defaultValue={once?.user.username ?? "admin"}
-          autocomplete="username"
-          autocapitalize="none"
-          spellcheck={false}
-          readOnly={once !== null || challenge !== null}
-          required
-        />
-      </label>
-      <label>
-        {once ? "New password" : "Password"}
-        <input
-          ref={password}
-          name="password"
-          type="password"
-          readOnly={challenge !== null}
-          autocomplete={once ? "new-password" : "current-password"}
-          minLength={once ? 10 : undefined}
-          required
-        />
-      </label>
-      {challenge && <CodeField label="Code of your authenticator app, or a recovery code" />}
-      <button type="submit" class="primary" disabled={busy}>
-        {busy ? "Logging in …" : once ? "Set password and log in" : "Log in"}
-      </button>
-      <p class="hint" hidden={once === null}>
-        You logged in with a one-time password. Choose one that is hard to guess: several uncommon words.
-      </p>
-      {challenge && (
-        <button type="button" class="quiet" onClick={() => setChallenge(null)}>
-          Back
-        </button>
-      )}
-      <p class="hint" hidden={once !== null || challenge !== null}>
-        The first <code>countline up</code> prints the password of <code>admin</code>. It is also in the data folder:{" "}
-        <code>credentials/admin-password</code>.
-      </p>
-    </>
-  );
-
   if (unfinished && !once) {
     return (
       <main class="login">
@@ -121,6 +75,8 @@ export function Login({ api, because, once: unfinished }: Props) {
       </main>
     );
   }
+  const takesPassword = once !== null || methods.passwords !== "nobody";
+  const offersProvider = methods.oidc_name && once === null && challenge === null;
   return (
     <main class="login">
       <form class="login-form" onSubmit={submit} aria-describedby={trouble ? "login-trouble" : undefined}>
@@ -133,15 +89,75 @@ export function Login({ api, because, once: unfinished }: Props) {
             {trouble}
           </p>
         )}
-        {methods.oidc_name && once === null && challenge === null && (
+        {offersProvider && (
           <button type="button" class="primary" disabled={busy} onClick={() => void signInWithProvider()}>
             Sign in with {methods.oidc_name}
           </button>
         )}
         {methods.passwords === "super-admins" && <p class="hint">Passwords are for super-admins only.</p>}
-        {takesPassword && fields()}
+        {takesPassword && (
+          <>
+            <NameAndPassword once={once} fixed={challenge !== null} username={username} password={password} />
+            {challenge && <CodeField label="Code of your authenticator app, or a recovery code" />}
+            <button type="submit" class="primary" disabled={busy}>
+              {busy ? "Logging in …" : once ? "Set password and log in" : "Log in"}
+            </button>
+            <p class="hint" hidden={once === null}>
+              You logged in with a one-time password. Choose one that is hard to guess: several uncommon words.
+            </p>
+            {challenge && (
+              <button type="button" class="quiet" onClick={() => setChallenge(null)}>
+                Back
+              </button>
+            )}
+            <p class="hint" hidden={once !== null || challenge !== null}>
+              The first <code>countline up</code> prints the password of <code>admin</code>. It is also in the data
+              folder: <code>credentials/admin-password</code>.
+            </p>
+          </>
+        )}
       </form>
     </main>
+  );
+}
+
+interface Fields {
+  once: Session | null;
+  /** Whether they were given and wait for a code. */
+  fixed: boolean;
+  username: RefObject<HTMLInputElement | null>;
+  password: RefObject<HTMLInputElement | null>;
+}
+
+function NameAndPassword({ once, fixed, username, password }: Fields) {
+  return (
+    <>
+      <label>
+        User name
+        <input
+          ref={username}
+          name="username"
+          defaultValue={once?.user.username ?? "admin"}
+          autocomplete="username"
+          autocapitalize="none"
+          spellcheck={false}
+          readOnly={once !== null || fixed}
+          required
+        />
+      </label>
+      <label>
+        {once ? "New password" : "Password"}
+        <input
+          ref={password}
+          name="password"
+          type="password"
+          readOnly={fixed}
+          autocomplete={once ? "new-password" : "current-password"}
+          minLength={once ? 10 : undefined}
+          required
+        />
+      </label>
+    </>
   );
 }
 
