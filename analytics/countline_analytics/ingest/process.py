@@ -25,10 +25,15 @@ from countline_analytics.instants import to_datetime
 from countline_analytics.processes import check_database, stop_signals, until_available
 from countline_analytics.settings import IngestSettings
 from countline_analytics.store.rollups import RETENTION_MARGIN, Rollups, find_rollups
+from countline_common.administration.current import CurrentSettings
+from countline_common.administration.levels import follow_level, level_base
 from countline_common.data import bus, database
+from countline_common.data.migration_reports import reader
+from countline_common.data.part_feeds import PartFeeds, RunningPart
 from countline_common.errors import UnavailableError
-from countline_common.http.health import HealthServer
+from countline_common.http.health import Check, HealthServer
 from countline_common.logs import configure
+from countline_common.tasks import cancel
 
 MAKE_ROOM_EVERY_S: Final = 15
 FLUSH_S: Final = 2
@@ -54,13 +59,36 @@ async def run(settings: IngestSettings) -> None:
                     ingest = _build(settings, engine, client)
                     await _correct_fences(engine, stopping)
                     rollups = await find_rollups(engine)
+                    feeds = _feeds(engine, client, ready)
                     async with asyncio.TaskGroup() as tasks:
+                        tasks.create_task(_until(stopping, feeds), name="feeds of the part")
                         tasks.create_task(SiteFollower(client, engine).run(stopping), name="sites")
                         tasks.create_task(_serve(ingest, rollups, settings, stopping), name="ingest")
                 finally:
                     await _close(client)
             finally:
                 await engine.dispose()
+
+
+def _feeds(engine: AsyncEngine, client: Client, ready: Check) -> PartFeeds:
+    """Build what the process does over NATS beside its work."""
+    current = CurrentSettings(level_base("ingest"))
+    follow_level("ingest", current)
+    part = RunningPart("ingest", checks={"ingest": ready})
+    part.migrations.append(reader(part, engine, "countline_analytics.store", "analytics"))
+    return PartFeeds(part, "ingest", lambda: client.jetstream() if client.is_connected else None, current)
+
+
+async def _until(stopping: asyncio.Event, feeds: PartFeeds) -> None:
+    running = asyncio.create_task(feeds.run())
+    try:
+        stopped = asyncio.create_task(stopping.wait())
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        feeds.stop()
+        await running
+    finally:
+        await cancel(running)
 
 
 async def _connect(settings: IngestSettings, stopping: asyncio.Event) -> Client:

@@ -55,6 +55,8 @@ SETTINGS: Final[dict[str, SettingKind]] = {
     for kind in (
         _level("api"),
         _level("control"),
+        _level("ingest"),
+        _level("worker"),
         _rate("address", 3000, "from one address"),
         _rate("key", 1200, "with one key"),
         _rate("login", 60, "without a login (login, refresh, logout) from one address"),

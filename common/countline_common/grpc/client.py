@@ -17,7 +17,9 @@ from countline.v1 import (
     auth_pb2_grpc,
     cameras_pb2_grpc,
     keys_pb2_grpc,
+    logs_pb2_grpc,
     models_pb2_grpc,
+    parts_pb2_grpc,
     secrets_pb2_grpc,
     workers_pb2_grpc,
 )
@@ -83,6 +85,8 @@ class Client:
         self.auth: auth_pb2_grpc.AuthServiceAsyncStub = auth_pb2_grpc.AuthServiceStub(auth)
         self.audit: audit_pb2_grpc.AuditServiceAsyncStub = audit_pb2_grpc.AuditServiceStub(auth)
         self.keys: keys_pb2_grpc.KeyServiceAsyncStub = keys_pb2_grpc.KeyServiceStub(auth)
+        self.logs: logs_pb2_grpc.LogServiceAsyncStub = logs_pb2_grpc.LogServiceStub(auth)
+        self.parts: parts_pb2_grpc.PartServiceAsyncStub = parts_pb2_grpc.PartServiceStub(auth)
         cameras = channels.open(target.endpoints.cameras)
         self.cameras: cameras_pb2_grpc.CameraServiceAsyncStub = cameras_pb2_grpc.CameraServiceStub(cameras)
         self.administration: administration_pb2_grpc.AdministrationServiceAsyncStub = (

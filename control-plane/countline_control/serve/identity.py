@@ -23,6 +23,8 @@ from countline_control.audit.setup import AUDIT_KEY, audit_signer, checked_reten
 from countline_control.audit.upkeep import AuditUpkeep
 from countline_control.auth.service import FIRST_USER, AuthService
 from countline_control.database import Database
+from countline_control.operations.log_service import LogService
+from countline_control.operations.part_service import PartService
 from countline_control.serve.bus import BackgroundBus
 from countline_control.serve.host import ServiceHost
 from countline_control.settings import ControlSettings, missing
@@ -78,7 +80,8 @@ class IdentityServices:
         self.auth.password_changed = partial(_forget_first_password, self._settings.admin_password_file)
         verifier.keys = KeyExchange(self.auth.exchange_key, verifier)
         audit = await self._audit()
-        return (*self.auth.as_services(), audit.as_service(), self._administration().as_service())
+        operations = (LogService(self._jetstream).as_service(), PartService(self._jetstream).as_service())
+        return (*self.auth.as_services(), audit.as_service(), self._administration().as_service(), *operations)
 
     def _administration(self) -> AdministrationService:
         publisher = StatePublisher(self._database, self._jetstream, self._current)

@@ -156,8 +156,9 @@ async def start_control(make_settings) -> AsyncIterator[Callable]:
                 control.channels["administration"] = control.channels["auth"]
             if "cameras" in control.channels:  # the service of secrets has the same address
                 control.channels["secrets"] = control.channels["cameras"]
-            if "auth" in control.channels:  # so have the services of the audit and of keys
-                control.channels["audit"] = control.channels["keys"] = control.channels["auth"]
+            if "auth" in control.channels:  # so have these services
+                for name in ("audit", "keys", "logs", "parts"):
+                    control.channels[name] = control.channels["auth"]
             return control
 
         yield start

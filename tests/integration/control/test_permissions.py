@@ -10,7 +10,9 @@ from countline.v1 import (
     auth_pb2,
     cameras_pb2,
     keys_pb2,
+    logs_pb2,
     models_pb2,
+    parts_pb2,
     secrets_pb2,
     workers_pb2,
 )
@@ -25,6 +27,8 @@ SERVICES = {
     "audit": audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
     "auth": auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
     "keys": keys_pb2.DESCRIPTOR.services_by_name["KeyService"],
+    "logs": logs_pb2.DESCRIPTOR.services_by_name["LogService"],
+    "parts": parts_pb2.DESCRIPTOR.services_by_name["PartService"],
     "cameras": cameras_pb2.DESCRIPTOR.services_by_name["CameraService"],
     "models": models_pb2.DESCRIPTOR.services_by_name["ModelService"],
     "secrets": secrets_pb2.DESCRIPTOR.services_by_name["SecretService"],
