@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from nats.js import JetStreamContext
 
@@ -19,7 +20,7 @@ from countline_control.administration.publisher import StatePublisher
 from countline_control.administration.service import AdministrationService
 from countline_control.audit.intake import AuditIntake
 from countline_control.audit.service import AuditService
-from countline_control.audit.setup import AUDIT_KEY, audit_signer, checked_retention, warn_if_unprotected
+from countline_control.audit.setup import AUDIT_KEY, audit_signer, check_retention, warn_if_unprotected
 from countline_control.audit.upkeep import AuditUpkeep
 from countline_control.auth.service import FIRST_USER, AuthService
 from countline_control.database import Database
@@ -28,6 +29,8 @@ from countline_control.operations.part_service import PartService
 from countline_control.serve.bus import BackgroundBus
 from countline_control.serve.host import ServiceHost
 from countline_control.settings import ControlSettings, missing
+
+RETENTION: Final = "retention.audit_days"
 
 _log = get_logger(__name__)
 
@@ -91,12 +94,14 @@ class IdentityServices:
     async def _audit(self) -> AuditService:
         """Start to receive the rows of all services; return the service that shows them."""
         signer = audit_signer(self._settings.audit_key_file or self._token_key_file.with_name(AUDIT_KEY))
-        retention_days = checked_retention(self._settings.audit_retention_days)
+        check_retention(self._settings.audit_retention_days)
         await warn_if_unprotected(self._database)
         if self._bus is not None:
             intake = AuditIntake(self._database, signer, self._jetstream)
             self._host.spawn("audit", intake.run(), intake.stop)
-        upkeep = AuditUpkeep(self._database, signer, self._jetstream, retention_days)
+        kept_days = partial(self._current.number, RETENTION)
+        upkeep = AuditUpkeep(self._database, signer, self._jetstream, kept_days)
+        self._current.listen(RETENTION, lambda _: upkeep.retention_changed())
         self._host.spawn("upkeep of the audit", upkeep.run(), upkeep.stop)
         return AuditService(self._database, signer.public, self._jetstream)
 

@@ -74,7 +74,7 @@ class ControlPlane:
             require_client_certs=settings.tls_require_client_certs,
             proxies=settings.proxy_networks(),
         )
-        self._current = CurrentSettings(level_base("control"))
+        self._current = CurrentSettings({**level_base("control"), **settings.retention_of_environment()})
         self._verifier.gate = partial(check_call, self._current)
         follow_level("control", self._current)
         self._bus: BackgroundBus | None = None

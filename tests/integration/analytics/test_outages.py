@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -13,13 +14,15 @@ import psycopg
 import pytest
 from tests.fixtures.analytics.factory import NOON, crossing, record, subject
 from tests.fixtures.analytics.page import Page, connected, now_records, receive
-from tests.fixtures.analytics.stack import Stack, until
+from tests.fixtures.analytics.stack import Stack, publish, until
 from tests.fixtures.forked.command import KILL, countline
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
 
 from countline_analytics.ingest.consumer import DURABLE
+from countline_common.administration.current import AdministrationState
 from countline_common.data import bus
+from countline_common.data.administration_feed import STATE, open_bucket
 from countline_common.data.database import migrate
 from countline_common.grpc.tokens import TokenSigner, generate_key_pair
 
@@ -159,6 +162,21 @@ async def test_a_part_that_is_killed_under_load_changes_no_total(
     await until(lambda: ask(dsn, "SELECT count(*) FROM analytics.crossings") == RECORDS * PER_RECORD, 60)
     await until(lambda: ask(dsn, "SELECT count(*) FROM analytics.changed_buckets") == 0, 60)
     check_totals(dsn)
+
+
+async def test_settings_act_on_ingest_within_5_s(dsn: str, nats_server: NatsServer, ingest: IngestProcess) -> None:
+    """A shorter retention deletes at once; at the level debug, ingest logs what it does not log otherwise."""
+    await publish(nats_server.url, record(crossing(1, time.time() - 20 * 86_400)))
+    await until(lambda: ask(dsn, "SELECT count(*) FROM analytics.crossings") == 1)
+    client = await nats.connect(nats_server.url)
+    try:
+        bucket = await open_bucket(client.jetstream())
+        values = {"retention.crossings_days": "7", "log_level.ingest": "debug"}
+        await bucket.put(STATE, AdministrationState(values).to_bytes())
+        await until(lambda: ask(dsn, "SELECT count(*) FROM analytics.crossings") == 0, 15.0)
+        await until(lambda: '"level": "debug"' in ingest.log.read_text())
+    finally:
+        await client.close()
 
 
 async def test_ingest_waits_for_parts_that_come_later_and_stops_when_asked(

@@ -11,6 +11,7 @@ from tests.fixtures.control.auth import PASSWORD, Auth, Clock
 from tests.fixtures.postgres import PostgresServer
 
 from countline.v1 import (
+    administration_pb2_grpc,
     audit_pb2_grpc,
     auth_pb2_grpc,
     cameras_pb2_grpc,
@@ -41,6 +42,7 @@ class Caller:
     def __init__(self, channels: dict[str, grpc.aio.Channel], token: str | None) -> None:
         self.metadata = bearer_metadata(token) if token else ()
         self.channels = channels
+        self.administration = _Stub(administration_pb2_grpc.AdministrationServiceStub(channels["auth"]), self.metadata)
         self.audit = _Stub(audit_pb2_grpc.AuditServiceStub(channels["auth"]), self.metadata)
         self.auth = _Stub(auth_pb2_grpc.AuthServiceStub(channels["auth"]), self.metadata)
         self.keys = _Stub(keys_pb2_grpc.KeyServiceStub(channels["auth"]), self.metadata)

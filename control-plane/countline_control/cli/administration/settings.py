@@ -58,7 +58,8 @@ def get(name: NameArgument, json: JsonOption = False, server: ServerOption = Non
     if json:
         print_message(setting)
         return
-    accepts = ", ".join(setting.choices) or f"{setting.minimum} to {setting.maximum}"
+    zero = ", or 0" if setting.zero_accepted else ""
+    accepts = ", ".join(setting.choices) or f"{setting.minimum} to {setting.maximum}{zero}"
     for label, text in (
         ("name", setting.name),
         ("value", setting.value),

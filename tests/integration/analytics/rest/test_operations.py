@@ -1,14 +1,15 @@
 """Log lines, running parts and migrations over REST, from the processes that report them over NATS."""
 
-import logging
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 from tests.fixtures.analytics.stack import Stack, until
+from tests.fixtures.control.log import product_log
 from tests.fixtures.nats import NatsServer
 
 from countline_common.access.vocabulary import PEOPLE
-from countline_common.logs import configure, get_logger
+from countline_common.logs import get_logger
 from countline_control.operations import log_search
 
 SECRET = "s3cret-marker-of-tests"
@@ -27,15 +28,9 @@ def control_settings(nats_server: NatsServer) -> dict[str, object]:
 
 
 @pytest.fixture(autouse=True)
-def _log(monkeypatch: pytest.MonkeyPatch):
-    """The log of a process as `countline` sets it up."""
-    monkeypatch.delenv("COUNTLINE_LOG_LEVEL", raising=False)
-    root = logging.getLogger()
-    before = root.level, list(root.handlers)
-    configure("tests")
-    yield
-    root.setLevel(before[0])
-    root.handlers[:] = before[1]
+def _log() -> Iterator[None]:
+    with product_log():
+        yield
 
 
 async def lines(stack: Stack, **filters: object) -> list[dict]:

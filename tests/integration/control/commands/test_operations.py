@@ -2,31 +2,39 @@
 
 import asyncio
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.fixtures.analytics.stack import until
+from tests.fixtures.control.auth import PASSWORD
+from tests.fixtures.control.log import product_log
 from tests.fixtures.control.shell import Shell
 from tests.fixtures.forked.command import countline
 from tests.fixtures.nats import NatsServer
 
 from countline_common.logs import get_logger
 
-from .conftest import ADMIN_PASSWORD, Control
-
 SECRET = "s3cret-marker-of-tests"
 
 
+@pytest.fixture(autouse=True)
+def _log() -> Iterator[None]:
+    with product_log():
+        yield
+
+
 @pytest.fixture
-async def control(control_dsn: str, start_control, tmp_path: Path, nats_server: NatsServer) -> Control:
+async def control(control_dsn: str, start_control: Callable, tmp_path: Path, nats_server: NatsServer) -> Any:
     """All services, with NATS and the admin who logs in."""
     password = tmp_path / "first-password"
-    password.write_text(ADMIN_PASSWORD + "\n")
+    password.write_text(PASSWORD + "\n")
     return await start_control(control_dsn, admin_password_file=password, nats_url=nats_server.url)
 
 
 @pytest.fixture
-def shell(control: Control, tmp_path: Path) -> Shell:
+def shell(control: Any, tmp_path: Path) -> Shell:
     return Shell(control.plane.addresses, tmp_path)
 
 
@@ -37,7 +45,7 @@ async def test_logs_are_printed_as_text_and_as_json_and_followed(shell: Shell) -
     async def printed() -> bool:
         return "door.lost" in await shell.ok("logs", "--camera", "door")
 
-    await until(printed)
+    await until(printed, 60.0)
     text = await shell.ok("logs", "--part", "control", "--level", "warning", "--since", "1h", "--text", "DOOR")
     assert "control    warning  door.lost camera=door" in text
     assert 'reason="no [b]answer"' in text
@@ -70,7 +78,7 @@ async def test_parts_and_migrations_are_printed(shell: Shell) -> None:
     async def reported() -> bool:
         return "healthy" in await shell.ok("admin", "parts")
 
-    await until(reported)
+    await until(reported, 60.0)
     (part,) = (await shell.json("admin", "parts"))["parts"]
     assert (part["name"], part["state"], part["problems"]) == ("control", "healthy", {})
     text = await shell.ok("admin", "migrations")
