@@ -34,6 +34,8 @@ MOST_CHARACTERS: Final = 256 * 1024
 """Of the log lines that a process publishes in one period; NATS takes messages of 1 MiB."""
 REPORT_PERIOD_S: Final = 2.0
 TIMEOUT_S: Final = 3.0
+LAST_TIMEOUT_S: Final = 0.5
+"""Of the last attempt, for which a process that stops waits."""
 
 _log = get_logger(__name__)
 
@@ -117,14 +119,14 @@ class _Feed:
     async def run(self) -> None:
         """Work until `stop` is called, and then once more."""
         while not await happens(self._stopping, self._period_s):
-            await self._try()
-        await self._try()
+            await self._try(TIMEOUT_S)
+        await self._try(LAST_TIMEOUT_S)
 
-    async def _try(self) -> None:
+    async def _try(self, timeout_s: float) -> None:
         if (jetstream := self._jetstream()) is None:
             return
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await self._send(jetstream)
         except (NoStreamResponseError, NotFoundError):
             await self._restore(jetstream)  # the store of NATS was emptied; the next period publishes

@@ -99,7 +99,7 @@ async def test_while_nothing_runs_the_lines_are_those_of_the_files(tmp_path: Pat
     assert code == 0, err
     assert "does not answer" in err
     assert str(logs) in err.replace("\n", "")
-    assert [each.split()[3] for each in out.splitlines()] == ["2026-03-01", "earlier", "died", "Traceback"]
+    assert [each.split()[4] for each in out.splitlines()] == ["2026-03-01", "earlier", "died", "Traceback"]
     assert SECRET not in out
     assert "camera=door" in out
     code, out, _ = await shell.run("logs", "--files", "--level", "error", "--json", "--since", "2026-03-01T00:00:00Z")
