@@ -96,6 +96,6 @@ def test_lines_of_other_servers_have_time_and_level(tmp_path) -> None:
     (tmp_path / "triton.log").write_text("W0301 12:00:00.1 1 server.cc:1] slow\n\n")
     lines = {line.part: line for line in read_files(tmp_path, LineFilter(end_s=1.8e9), 100)}
     assert (lines["postgres"].at.seconds, lines["postgres"].event) == (1_772_366_400, "  detail")
-    (fatal,) = read_files(tmp_path, LineFilter(level="error"), 100)
-    assert (fatal.at.nanos, SECRET in fatal.event) == (500_000_000, False)
+    (line,) = read_files(tmp_path, LineFilter(level="error"), 100)
+    assert (line.at.nanos, SECRET in line.event) == (500_000_000, False)
     assert [line.event[:5] for line in read_files(tmp_path, LineFilter(part="triton", level="warning"), 9)] == ["W0301"]
