@@ -65,14 +65,12 @@ test-deps: $(STAMPS)/dev $(STATIC) ## Install what the tests need (Debian packag
 .PHONY: test
 test: test-deps ## Run all tests that can run here
 	$(NPM) run --silent test
-	$(if $(ARGS),,$(BIN)/python -m pytest $(PARALLEL) tests/integration tests/unit)
-	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(SYSTEMS) tests/e2e)
+	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL) tests/e2e tests/integration tests/unit)
 
 # Most tests wait more than they compute: twice as many processes as CI has cores. Each file is the work of one process.
-# Files marked `early` start first, and the short files of tests/unit fill the end. Whole systems (tests/e2e) need the
-# cores: one system plays demo cameras, and beside it another plays films at their own speed.
+# Whole systems (tests/e2e) start first, since they wait most, then the files marked `early`; the short files of
+# tests/unit fill the end.
 PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
-SYSTEMS := --numprocesses 2 --dist loadfile
 
 .PHONY: acceptance
 acceptance: test-deps ## Compare the running system with true counts (needs an idle machine)

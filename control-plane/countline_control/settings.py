@@ -50,7 +50,7 @@ class ControlSettings(TlsSettings):
     trusted_proxies: str = "127.0.0.0/8,::1/128"
     """Networks of our own proxies: auth uses their header for the address of a caller who logs in."""
     master_key_file: Path | None = None
-    """Master keys that encrypt stored secrets; for cameras. Exactly one of these three is set."""
+    """Master keys that encrypt stored secrets; for auth and cameras. Exactly one of these three is set."""
     master_key: SecretStr = SecretStr("")
     master_key_command: str = ""
     """Command that prints the master keys; no shell runs it."""

@@ -14,6 +14,7 @@ from typing import Final
 import nats.errors
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from nats.aio.client import Client
+from nats.js import JetStreamContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -30,7 +31,7 @@ from countline_common.administration.current import CurrentSettings
 from countline_common.administration.levels import follow_level, level_base
 from countline_common.data import bus, database
 from countline_common.data.migration_reports import reader
-from countline_common.data.part_feeds import PartFeeds, RunningPart
+from countline_common.data.part_feeds import OpenJetStream, PartFeeds, RunningPart
 from countline_common.errors import UnavailableError
 from countline_common.http.health import Check, HealthServer
 from countline_common.logs import configure
@@ -62,10 +63,11 @@ async def run(settings: IngestSettings) -> None:
                     ingest = _build(settings, engine, client, current)
                     await _correct_fences(engine, stopping)
                     rollups = await find_rollups(engine)
-                    feeds = _feeds(engine, client, ready, current)
+                    jetstream = partial(_jetstream, client, client.jetstream())
+                    feeds = _feeds(engine, jetstream, ready, current)
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(_until(stopping, feeds), name="feeds of the part")
-                        tasks.create_task(SiteFollower(client, engine).run(stopping), name="sites")
+                        tasks.create_task(SiteFollower(jetstream, engine, stopping).run(), name="sites")
                         tasks.create_task(_serve(ingest, rollups, settings, current, stopping), name="ingest")
                 finally:
                     await _close(client)
@@ -73,11 +75,11 @@ async def run(settings: IngestSettings) -> None:
                 await engine.dispose()
 
 
-def _feeds(engine: AsyncEngine, client: Client, ready: Check, current: CurrentSettings) -> PartFeeds:
+def _feeds(engine: AsyncEngine, jetstream: OpenJetStream, ready: Check, current: CurrentSettings) -> PartFeeds:
     """Build what the process does over NATS beside its work."""
     part = RunningPart("ingest", checks={"ingest": ready})
     part.migrations.append(reader(part, engine, "countline_analytics.store", "analytics"))
-    return PartFeeds(part, "ingest", lambda: client.jetstream() if client.is_connected else None, current)
+    return PartFeeds(part, "ingest", jetstream, current)
 
 
 async def _until(stopping: asyncio.Event, feeds: PartFeeds) -> None:
@@ -90,6 +92,10 @@ async def _until(stopping: asyncio.Event, feeds: PartFeeds) -> None:
         await running
     finally:
         await cancel(running)
+
+
+def _jetstream(client: Client, jetstream: JetStreamContext) -> JetStreamContext | None:
+    return jetstream if client.is_connected else None
 
 
 async def _connect(settings: IngestSettings, stopping: asyncio.Event) -> Client:

@@ -75,6 +75,8 @@ class StoredUser:
     last_login_at: datetime | None = None
     service_account: bool = False
     """A user without a password, who works with API keys."""
+    second_factor: bool = False
+    """Whether a login asks for a code too. `factor.store` changes it."""
     revision: int = 1
     access_revision: int = 1
 
@@ -89,14 +91,34 @@ class StoredUser:
         return held_of(self.grants)
 
     @property
-    def pending(self) -> str:
-        """What the user has to do before anything else; empty if there is nothing."""
-        return "choose a password" if self.must_change_password else ""
-
-    @property
     def usable(self) -> tuple[Held, ...]:
-        """What the user may do now: only choose a password while a one-time password has to be replaced."""
+        """What the user's keys may do now: only choose a password while a one-time password has to be replaced."""
         return (_OWN,) if self.must_change_password else self.held
+
+    def must_set_up_factor(self, required: Collection[str]) -> bool:
+        """Whether a role of the user requires a second factor, and the user has none."""
+        return not self.second_factor and self.requires_factor(required)
+
+    def requires_factor(self, required: Collection[str]) -> bool:
+        """Whether a role of the user is among those that require a second factor.
+
+        A second factor stands beside a password, so a user without a password needs none.
+        """
+        return bool(self.password_hash) and any(grant.role in required for grant in self.grants)
+
+    def pending(self, required: Collection[str]) -> str:
+        """What the user has to do before anything else; empty if there is nothing.
+
+        Args:
+            required: roles that require a second factor.
+        """
+        if self.must_change_password:
+            return "choose a password"
+        return "set up a second factor" if self.must_set_up_factor(required) else ""
+
+    def usable_in_session(self, required: Collection[str]) -> tuple[Held, ...]:
+        """What the user may do after a login: only what concerns the own account while something is pending."""
+        return (_OWN,) if self.pending(required) else self.held
 
     def may_log_in(self, now: datetime) -> bool:
         """Whether the right password opens a session."""

@@ -1,10 +1,11 @@
-"""Login, refresh and logout.
+"""Login, refresh and logout. A login of a user with a second factor ends in `factor.service`.
 
 A refresh token can be used once. If it is used again after the grace period for lost answers, it was stolen: its whole
 session ends.
 """
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
+import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,11 +18,14 @@ from countline_common.audit.calls import about
 from countline_common.errors import UnauthenticatedError
 from countline_common.grpc.calls import Context
 from countline_common.http.client_address import caller_address
+from countline_common.times import to_timestamp
 from countline_control.auth import domain, store
 from countline_control.auth.base import AuthBase, hash_of, place_of
 from countline_control.auth.domain import IssuedTokens, StoredToken, StoredUser
+from countline_control.auth.factor.domain import CHALLENGE
+from countline_control.auth.factor.store import StoredChallenge, insert_challenge
 from countline_control.auth.limiter import LoginLimiter
-from countline_control.auth.messages import tokens_message, user_message
+from countline_control.auth.messages import tokens_message
 
 LONGEST_CLIENT = 200
 """Characters of what a client calls itself that are stored."""
@@ -47,16 +51,12 @@ class SessionMethods(AuthBase):
         if not right or user is None or not user.may_log_in(self._now()):
             raise UnauthenticatedError("the user name or the password is wrong", hint="try again")
         async with self._database.begin() as connection:
-            session_id, client = uuid4().hex, _metadata(context, "user-agent")[:LONGEST_CLIENT]
+            if user.second_factor:
+                return auth_pb2.LoginResponse(second_factor=await self._challenge(connection, user))
             user = await self._logged_in(connection, user)
-            await store.forget_sessions(connection, self._now())
-            await self._limiter.clear(connection, request.username, address)
-            await store.insert_session(connection, session_id, user.user_id, self._now(), address, client)
-            tokens = await self._issue(connection, session_id, user)
-            about(place_of(user), user.user_id, user.username)
-            session = auth_pb2.Session(session_id=session_id, address=address, client=client)
+            tokens, session = await self._opened(connection, user, context)
             await self.outbox.record(connection, place_of(user), after=session)
-        return auth_pb2.LoginResponse(tokens=tokens_message(tokens), user=user_message(user))
+        return auth_pb2.LoginResponse(tokens=tokens_message(tokens), user=self._own_message(user))
 
     async def RefreshToken(
         self, request: auth_pb2.RefreshTokenRequest, context: Context
@@ -91,6 +91,27 @@ class SessionMethods(AuthBase):
                 await self.outbox.record(connection, place_of(token.user), before=session)
         return auth_pb2.LogoutResponse()
 
+    async def _challenge(self, connection: AsyncConnection, user: StoredUser) -> auth_pb2.LoginChallenge:
+        """Let a login wait for a code. The attempt counts as failed until the code was right too."""
+        text, until = secrets.token_urlsafe(32), self._now() + CHALLENGE
+        waiting = StoredChallenge(user.user_id, user.access_revision, until)
+        await insert_challenge(connection, hash_of(text), waiting, self._now())
+        await self.outbox.record(connection, place_of(user))
+        return auth_pb2.LoginChallenge(challenge=text, expires_at=to_timestamp(until.timestamp()))
+
+    async def _opened(
+        self, connection: AsyncConnection, user: StoredUser, context: Context
+    ) -> tuple[IssuedTokens, auth_pb2.Session]:
+        """Open a session for a user who has proved everything, and forget the failures."""
+        address, session_id = self._address_of(context), uuid4().hex
+        client = _metadata(context, "user-agent")[:LONGEST_CLIENT]
+        await store.forget_sessions(connection, self._now())
+        await self._limiter.clear(connection, user.username, address)
+        await store.insert_session(connection, session_id, user.user_id, self._now(), address, client)
+        about(place_of(user), user.user_id, user.username)
+        session = auth_pb2.Session(session_id=session_id, address=address, client=client)
+        return await self._issue(connection, session_id, user), session
+
     async def _end_session(self, connection: AsyncConnection, token: StoredToken) -> None:
         await store.revoke_session(connection, token.session_id, self._now())
         await self._end_access(connection, token.user.user_id, session_ids=[token.session_id])
@@ -103,7 +124,7 @@ class SessionMethods(AuthBase):
         """
         await store.lock_users(connection)
         current = await store.get_user(connection, user.user_id)
-        if current is None or current.password_hash != user.password_hash or not current.may_log_in(self._now()):
+        if current is None or not _proves_the_same(user, current) or not current.may_log_in(self._now()):
             raise UnauthenticatedError("the user name or the password is wrong", hint="try again")
         current = replace(current, last_login_at=self._now())
         if current.must_change_password:
@@ -120,6 +141,11 @@ class SessionMethods(AuthBase):
 
     def _is_reused(self, used_at: datetime | None) -> bool:
         return used_at is not None and self._now() - used_at > timedelta(seconds=domain.REUSE_GRACE_S)
+
+
+def _proves_the_same(checked: StoredUser, current: StoredUser) -> bool:
+    """Whether what was checked at the beginning of a login still has to be checked, and nothing more."""
+    return (checked.password_hash, checked.second_factor) == (current.password_hash, current.second_factor)
 
 
 def _metadata(context: Context, name: str) -> str:

@@ -18,6 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from countline_common.data.outbox import outbox_table
+from countline_control.data_keys import data_key_table
 
 SCHEMA = "auth"
 metadata = MetaData(schema=SCHEMA)
@@ -131,6 +132,40 @@ key_grants = Table(
     Column("role", ForeignKey(roles.c.role, ondelete="CASCADE"), nullable=False, index=True),
     Column("site_id", String, nullable=False),
     Column("camera_ids", ARRAY(String), nullable=False),
+)
+
+data_keys = data_key_table(metadata)
+
+second_factors = Table(
+    "second_factors",
+    metadata,
+    Column("user_id", ForeignKey(users.c.user_id, ondelete="CASCADE"), primary_key=True),
+    # A secret that is not confirmed yet stands beside the one that it will replace.
+    Column("active", Boolean, primary_key=True),
+    Column("sealed_secret", LargeBinary, nullable=False),
+    Column("secret_key_id", ForeignKey(data_keys.c.key_id), nullable=False),
+    Column("since", _moment, nullable=False),
+    # Step of the last code that was accepted; that code and earlier ones are refused.
+    Column("last_step", BigInteger, nullable=False),
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("user_id", ForeignKey(users.c.user_id, ondelete="CASCADE"), primary_key=True),
+    # SHA-256 of a code, which is random; see `refresh_tokens`. A used code is deleted.
+    Column("code_hash", LargeBinary, primary_key=True),
+)
+
+login_challenges = Table(
+    "login_challenges",
+    metadata,
+    # SHA-256; see `refresh_tokens`.
+    Column("challenge_hash", LargeBinary, primary_key=True),
+    Column("user_id", ForeignKey(users.c.user_id, ondelete="CASCADE"), nullable=False, index=True),
+    # A challenge ends when what the user may do, or the password, changes.
+    Column("access_revision", Integer, nullable=False),
+    Column("expires_at", _moment, nullable=False, index=True),
 )
 
 login_attempts = Table(

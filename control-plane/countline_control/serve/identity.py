@@ -23,6 +23,8 @@ from countline_control.audit.service import AuditService
 from countline_control.audit.setup import AUDIT_KEY, audit_signer, check_retention, warn_if_unprotected
 from countline_control.audit.upkeep import AuditUpkeep
 from countline_control.auth.service import FIRST_USER, AuthService
+from countline_control.auth.tables import data_keys
+from countline_control.data_keys import DataKeys
 from countline_control.database import Database
 from countline_control.operations.log_service import LogService
 from countline_control.operations.part_service import PartService
@@ -66,7 +68,8 @@ class IdentityServices:
         self._host = host
         self._bus = bus
         self._current = current
-        self.auth = AuthService(database, self._signer, trusted_proxies=settings.proxy_networks())
+        keys = DataKeys(database, data_keys, settings.master_key_source)
+        self.auth = AuthService(database, self._signer, trusted_proxies=settings.proxy_networks(), data_keys=keys)
 
     async def start(self, verifier: TokenVerifier) -> tuple[Service, ...]:
         """Prepare the database and start the background tasks; return the services to serve.
@@ -78,6 +81,7 @@ class IdentityServices:
             InvalidInputError: a setting or a file that it names cannot be used.
         """
         self.auth.current = self._current
+        await self.auth.data_keys.open(forget_lost=self._settings.forget_lost_secrets)
         await self.auth.prepare()
         await _ensure_admin(self.auth, self._settings)
         self.auth.password_changed = partial(_forget_first_password, self._settings.admin_password_file)
@@ -89,7 +93,9 @@ class IdentityServices:
     def _administration(self) -> AdministrationService:
         publisher = StatePublisher(self._database, self._jetstream, self._current)
         self._host.spawn("publisher of administration", publisher.run(), publisher.stop)
-        return AdministrationService(self._database, self._signer, self._setting_bases, publisher.changed.set)
+        service = AdministrationService(self._database, self._signer, self._setting_bases, publisher.changed.set)
+        service.current = self._current
+        return service
 
     async def _audit(self) -> AuditService:
         """Start to receive the rows of all services; return the service that shows them."""

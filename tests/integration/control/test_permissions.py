@@ -9,6 +9,7 @@ from countline.v1 import (
     audit_pb2,
     auth_pb2,
     cameras_pb2,
+    factor_pb2,
     keys_pb2,
     logs_pb2,
     models_pb2,
@@ -26,6 +27,7 @@ SERVICES = {
     "administration": administration_pb2.DESCRIPTOR.services_by_name["AdministrationService"],
     "audit": audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
     "auth": auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
+    "factor": factor_pb2.DESCRIPTOR.services_by_name["FactorService"],
     "keys": keys_pb2.DESCRIPTOR.services_by_name["KeyService"],
     "logs": logs_pb2.DESCRIPTOR.services_by_name["LogService"],
     "parts": parts_pb2.DESCRIPTOR.services_by_name["PartService"],
@@ -41,8 +43,9 @@ VIEWER_MAY = {
     "ListModels", "GetModel", "ListTrials", "GetTrial", "ListServing",
     "UpdateCurrentUser", "ChangePassword", "ListOwnSessions", "EndOwnSession", "LogoutEverywhere",
     "CreateKey", "ListKeys", "RevokeKey", "RotateKey",
+    "GetFactor", "BeginFactor", "ConfirmFactor", "DisableFactor", "RenewRecoveryCodes",
 }  # fmt: skip
-PUBLIC = {"Login", "RefreshToken", "Logout", "ExchangeKey"}
+PUBLIC = {"Login", "FinishLogin", "RefreshToken", "Logout", "ExchangeKey"}
 OUTSIDE = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 

@@ -2,17 +2,21 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { type Api, ApiError, errorText } from "../api";
+import type { LoginChallenge } from "../contract";
 import type { Session } from "../session";
+import { CodeField, FactorSetup } from "./factor";
 import { Logo } from "./icons";
 
 interface Props {
   api: Api;
   because: string | null;
-  /** A login with a one-time password, until the user has chosen another one. */
+  /** A login whose user has to do something first: choose a password, or set up a second factor. */
   once: Session | null;
 }
 
-export function Login({ api, because, once }: Props) {
+export function Login({ api, because, once: unfinished }: Props) {
+  const once = unfinished?.user.must_change_password ? unfinished : null;
+  const [challenge, setChallenge] = useState<LoginChallenge | null>(null);
   const [trouble, setTrouble] = useState<string | null>(because);
   const [busy, setBusy] = useState(false);
   const password = useRef<HTMLInputElement>(null);
@@ -27,17 +31,32 @@ export function Login({ api, because, once }: Props) {
     event.preventDefault();
     setBusy(true);
     setTrouble(null);
+    const code = String(new FormData(event.currentTarget as HTMLFormElement).get("code") ?? "");
     try {
       const given = password.current?.value ?? "";
       if (once) await api.choosePassword(once, given);
-      else await api.login(username.current?.value.trim() ?? "", given);
+      else if (challenge) await api.finishLogin(challenge, code);
+      else setChallenge(await api.login(username.current?.value.trim() ?? "", given));
     } catch (error) {
-      setTrouble(loginErrorText(error));
+      setTrouble(loginErrorText(error, challenge !== null));
       password.current?.select();
     }
     setBusy(false);
   }
 
+  if (unfinished && !once) {
+    return (
+      <main class="login">
+        <div class="login-form">
+          <h1>
+            <Logo /> Countline
+          </h1>
+          <p>Your role requires a second factor. Set it up now: you need an authenticator app on your phone.</p>
+          <FactorSetup api={api} enabled={false} onDone={() => void api.proceed()} />
+        </div>
+      </main>
+    );
+  }
   return (
     <main class="login">
       <form class="login-form" onSubmit={submit} aria-describedby={trouble ? "login-trouble" : undefined}>
@@ -59,7 +78,7 @@ export function Login({ api, because, once }: Props) {
             autocomplete="username"
             autocapitalize="none"
             spellcheck={false}
-            readOnly={once !== null}
+            readOnly={once !== null || challenge !== null}
             required
           />
         </label>
@@ -69,18 +88,25 @@ export function Login({ api, because, once }: Props) {
             ref={password}
             name="password"
             type="password"
+            readOnly={challenge !== null}
             autocomplete={once ? "new-password" : "current-password"}
             minLength={once ? 10 : undefined}
             required
           />
         </label>
+        {challenge && <CodeField label="Code of your authenticator app, or a recovery code" />}
         <button type="submit" class="primary" disabled={busy}>
           {busy ? "Logging in …" : once ? "Set password and log in" : "Log in"}
         </button>
         <p class="hint" hidden={once === null}>
           You logged in with a one-time password. Choose one that is hard to guess: several uncommon words.
         </p>
-        <p class="hint" hidden={once !== null}>
+        {challenge && (
+          <button type="button" class="quiet" onClick={() => setChallenge(null)}>
+            Back
+          </button>
+        )}
+        <p class="hint" hidden={once !== null || challenge !== null}>
           The first <code>countline up</code> prints the password of <code>admin</code>. It is also in the data folder:{" "}
           <code>credentials/admin-password</code>.
         </p>
@@ -89,9 +115,9 @@ export function Login({ api, because, once }: Props) {
   );
 }
 
-function loginErrorText(error: unknown): string {
+function loginErrorText(error: unknown, asksForCode: boolean): string {
   if (!(error instanceof ApiError)) return errorText(error);
-  if (error.status === 401) return "User name or password is wrong.";
+  if (error.status === 401 && !asksForCode) return "User name or password is wrong.";
   if (error.status === 429)
     return `Too many failed attempts. ${[error.message, error.hint].filter(Boolean).join("; ")}`;
   if (error.status >= 500) return `Login failed: ${errorText(error)}`;

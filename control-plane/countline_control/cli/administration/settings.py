@@ -59,7 +59,9 @@ def get(name: NameArgument, json: JsonOption = False, server: ServerOption = Non
         print_message(setting)
         return
     zero = ", or 0" if setting.zero_accepted else ""
-    accepts = ", ".join(setting.choices) or f"{setting.minimum} to {setting.maximum}{zero}"
+    numbers = f"{setting.minimum} to {setting.maximum}{zero}"
+    limits = "names of roles, separated by commas" if setting.type == "roles" else numbers
+    accepts = ", ".join(setting.choices) or limits
     for label, text in (
         ("name", setting.name),
         ("value", setting.value),
