@@ -10,6 +10,7 @@ import pytest
 from pyotp import TOTP
 from tests.fixtures.analytics.stack import until
 from tests.fixtures.control.shell import Shell
+from tests.fixtures.forked.command import countline
 
 from countline_common.access.vocabulary import PEOPLE
 from countline_control.auth.access.roles import BUILT_IN, MACHINE_ROLES
