@@ -130,7 +130,7 @@ class _Feed:
                 await self._send(jetstream)
         except (NoStreamResponseError, NotFoundError):
             await self._restore(jetstream)  # the store of NATS was emptied; the next period publishes
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001  (no part ends because it cannot say how it is)
             # At the level debug, lest each failure makes a line that has to be published.
             _log.debug("part.retry", stream=self._stream, error=redact(str(error)) or type(error).__name__)
 
@@ -164,7 +164,8 @@ class _LogFeed(_Feed):
 
     async def _send(self, jetstream: JetStreamContext) -> None:
         if not self._message_id:
-            texts, self._batch.dropped = self._tap.take(MOST_CHARACTERS)
+            texts, dropped = self._tap.take(MOST_CHARACTERS)
+            self._batch.dropped += dropped
             lines = (line_of(text, self._part.name, self._part.machine) for text in texts)
             self._batch.lines.extend(line for line in lines if line is not None)
             if not self._batch.lines:
