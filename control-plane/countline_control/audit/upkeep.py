@@ -86,6 +86,7 @@ class AuditUpkeep:
                     self._purged_at = time.monotonic()
                     await self.purge()
             except Exception as error:  # noqa: BLE001  (the task survives every error)
+                self._purged_at = float("-inf")  # perhaps the purge failed: try it again in the next period
                 if not is_away(error):
                     _log.warning("audit.upkeep_failed", error=redact(str(error)) or type(error).__name__)
             await happens(self._wake, self._period_s)
