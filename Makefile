@@ -59,8 +59,13 @@ $(STAMPS)/dev: $(STAMPS)/setup
 	@touch $@
 
 .PHONY: test-deps
-test-deps: $(STAMPS)/dev $(STATIC) ## Install what the tests need (Debian packages too, as root)
+test-deps: $(STAMPS)/dev $(STATIC) $(STAMPS)/oidc ## Install what the tests need (Debian packages too, as root)
 	@sh tests/debian-packages.sh
+
+# The identity provider against which the tests log in.
+$(STAMPS)/oidc: tests/fixtures/oidc/package-lock.json $(STAMPS)/setup
+	$(NPM) ci --prefix "$(CURDIR)/tests/fixtures/oidc" --no-audit --no-fund --loglevel=error
+	@touch $@
 
 .PHONY: test
 test: test-deps ## Run all tests that can run here
@@ -190,7 +195,7 @@ train-demo: ## Train the demo detector, in .venv-train
 .PHONY: clean
 clean: ## Remove everything that was built; data folders stay
 	rm -rf $(STAMPS) $(VENV) .venv-peers .venv-train dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf analytics/dashboard/node_modules analytics/countline_analytics/static proto/third_party
+	rm -rf analytics/dashboard/node_modules tests/fixtures/oidc/node_modules analytics/countline_analytics/static proto/third_party
 
 .PHONY: help
 help:

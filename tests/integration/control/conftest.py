@@ -158,8 +158,8 @@ async def start_control(make_settings) -> AsyncIterator[Callable]:
             if "cameras" in control.channels:  # the service of secrets has the same address
                 control.channels["secrets"] = control.channels["cameras"]
             if "auth" in control.channels:  # so have these services
-                for name in ("audit", "factor", "keys", "logs", "parts"):
-                    control.channels[name] = control.channels["auth"]
+                beside = ("audit", "factor", "keys", "logs", "oidc", "parts")
+                control.channels |= dict.fromkeys(beside, control.channels["auth"])
             return control
 
         yield start

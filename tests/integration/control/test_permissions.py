@@ -13,6 +13,7 @@ from countline.v1 import (
     keys_pb2,
     logs_pb2,
     models_pb2,
+    oidc_pb2,
     parts_pb2,
     secrets_pb2,
     workers_pb2,
@@ -31,6 +32,7 @@ SERVICES = {
     "keys": keys_pb2.DESCRIPTOR.services_by_name["KeyService"],
     "logs": logs_pb2.DESCRIPTOR.services_by_name["LogService"],
     "parts": parts_pb2.DESCRIPTOR.services_by_name["PartService"],
+    "oidc": oidc_pb2.DESCRIPTOR.services_by_name["OidcService"],
     "cameras": cameras_pb2.DESCRIPTOR.services_by_name["CameraService"],
     "models": models_pb2.DESCRIPTOR.services_by_name["ModelService"],
     "secrets": secrets_pb2.DESCRIPTOR.services_by_name["SecretService"],
@@ -45,7 +47,10 @@ VIEWER_MAY = {
     "CreateKey", "ListKeys", "RevokeKey", "RotateKey",
     "GetFactor", "BeginFactor", "ConfirmFactor", "DisableFactor", "RenewRecoveryCodes",
 }  # fmt: skip
-PUBLIC = {"Login", "FinishLogin", "RefreshToken", "Logout", "ExchangeKey"}
+PUBLIC = {
+    "Login", "FinishLogin", "RefreshToken", "Logout", "ExchangeKey", "GetLoginMethods", "StartOidcLogin",
+    "FinishOidcLogin",
+}  # fmt: skip
 OUTSIDE = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 
