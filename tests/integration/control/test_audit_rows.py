@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 from google.protobuf import message_factory
 from google.protobuf.message import Message
+from tests.fixtures.analytics.stack import until
 from tests.fixtures.control.audit import rows_of, written_rows
 
 from countline.v1 import (
@@ -197,6 +198,7 @@ async def _use_administration(calls: Calls) -> None:
     await calls.do("SetMaintenance", administration_pb2.SetMaintenanceRequest(on=True, reason="backup"))
     assert calls.row.resource == "admin/maintenance"
     await calls.do("SetMaintenance", administration_pb2.SetMaintenanceRequest())
+    await until(lambda: not calls.control.plane._current.state.maintenance.on)
 
 
 async def _use_own_account(calls: Calls, refresh_token: str) -> None:
