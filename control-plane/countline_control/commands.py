@@ -28,6 +28,7 @@ COMMANDS: list[LazyCommand] = [
     _command("audit", "audit:app", "List, export and verify the audit: who changed what."),
     _command("settings", "administration.settings:app", "Show and change settings while the system runs."),
     _command("admin", "administration.admin:app", "Maintain the running system."),
+    _command("logs", "administration.logs:logs", "Show recent log lines of all parts."),
     _command("certs", "certs:app", "Make and inspect the certificates that the parts use for TLS."),
     _command("secrets", "secrets:app", "Rotate the keys that encrypt stored secrets."),
     _command("keys", "identity.keys:app", "Manage API keys, with which programs call Countline."),
