@@ -230,6 +230,7 @@ def _upstreams(
         "countline.v1.AdministrationService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.AuditService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.FactorService": RemoteUpstream(channels[settings.auth_address]),
+        "countline.v1.RegistrationService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.KeyService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.CameraService": WatchedUpstream(
             RemoteUpstream(channels[settings.cameras_address]), directory.forget

@@ -75,6 +75,12 @@ SETTINGS: Final[dict[str, SettingKind]] = {
         _rate("login", 60, "without a login (login, refresh, logout) from one address"),
         _rate("user", 1200, "of one user"),
         SettingKind(
+            "registration",
+            "closed",
+            "Who can create an own account: no person, those with an invite, or everybody (as guest).",
+            ("closed", "invite", "open"),
+        ),
+        SettingKind(
             "session.days",
             "30",
             "Days after which a login ends that is not used.",

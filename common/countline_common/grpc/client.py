@@ -19,6 +19,7 @@ from countline.v1 import (
     factor_pb2_grpc,
     keys_pb2_grpc,
     models_pb2_grpc,
+    registration_pb2_grpc,
     secrets_pb2_grpc,
     workers_pb2_grpc,
 )
@@ -85,6 +86,9 @@ class Client:
         self.audit: audit_pb2_grpc.AuditServiceAsyncStub = audit_pb2_grpc.AuditServiceStub(auth)
         self.keys: keys_pb2_grpc.KeyServiceAsyncStub = keys_pb2_grpc.KeyServiceStub(auth)
         self.factor: factor_pb2_grpc.FactorServiceAsyncStub = factor_pb2_grpc.FactorServiceStub(auth)
+        self.registration: registration_pb2_grpc.RegistrationServiceAsyncStub = (
+            registration_pb2_grpc.RegistrationServiceStub(auth)
+        )
         cameras = channels.open(target.endpoints.cameras)
         self.cameras: cameras_pb2_grpc.CameraServiceAsyncStub = cameras_pb2_grpc.CameraServiceStub(cameras)
         self.administration: administration_pb2_grpc.AdministrationServiceAsyncStub = (

@@ -1,7 +1,7 @@
 """The gRPC services of auth: sessions, users, roles, keys and second factors.
 
-Its methods lie in `sessions`, `profiles`, `users`, `accounts`, `access.methods`, `factor.service` and `keys.service`;
-this module joins them and sets them up.
+Its methods lie in `sessions`, `profiles`, `users`, `accounts`, `access.methods`, `factor.service`,
+`registration.service` and `keys.service`; this module joins them and sets them up.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from countline.v1 import auth_pb2_grpc, factor_pb2_grpc, keys_pb2_grpc
+from countline.v1 import auth_pb2_grpc, factor_pb2_grpc, keys_pb2_grpc, registration_pb2_grpc
 from countline_common.grpc.server import Service
 from countline_control.auth import store
 from countline_control.auth.access import store as access_store
@@ -20,6 +20,7 @@ from countline_control.auth.domain import Grant
 from countline_control.auth.factor.service import FactorMethods
 from countline_control.auth.keys.service import KeyMethods
 from countline_control.auth.profiles import ProfileMethods
+from countline_control.auth.registration.service import RegistrationMethods
 
 NAME: Final = "countline.v1.AuthService"
 FIRST_USER: Final = "admin"
@@ -27,6 +28,7 @@ FIRST_USER: Final = "admin"
 
 class AuthService(
     FactorMethods,
+    RegistrationMethods,
     ProfileMethods,
     AccountMethods,
     RoleMethods,
@@ -34,6 +36,7 @@ class AuthService(
     auth_pb2_grpc.AuthServiceServicer,
     keys_pb2_grpc.KeyServiceServicer,
     factor_pb2_grpc.FactorServiceServicer,
+    registration_pb2_grpc.RegistrationServiceServicer,
 ):
     """Answers the services of auth."""
 
@@ -43,6 +46,7 @@ class AuthService(
             NAME: auth_pb2_grpc.add_AuthServiceServicer_to_server,
             "countline.v1.KeyService": keys_pb2_grpc.add_KeyServiceServicer_to_server,
             "countline.v1.FactorService": factor_pb2_grpc.add_FactorServiceServicer_to_server,
+            "countline.v1.RegistrationService": registration_pb2_grpc.add_RegistrationServiceServicer_to_server,
         }
         return tuple(
             Service(name, partial(register, self), self._database.check, trail=self.trail)

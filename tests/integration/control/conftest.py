@@ -159,7 +159,7 @@ async def start_control(make_settings) -> AsyncIterator[Callable]:
             if "cameras" in control.channels:  # the service of secrets has the same address
                 control.channels["secrets"] = control.channels["cameras"]
             if "auth" in control.channels:  # so have the services of the audit, of second factors and of keys
-                for name in ("audit", "factor", "keys"):
+                for name in ("audit", "factor", "keys", "registration"):
                     control.channels[name] = control.channels["auth"]
             return control
 

@@ -12,6 +12,7 @@ from countline.v1 import (
     factor_pb2,
     keys_pb2,
     models_pb2,
+    registration_pb2,
     secrets_pb2,
     workers_pb2,
 )
@@ -29,6 +30,7 @@ SERVICES = {
     "keys": keys_pb2.DESCRIPTOR.services_by_name["KeyService"],
     "cameras": cameras_pb2.DESCRIPTOR.services_by_name["CameraService"],
     "models": models_pb2.DESCRIPTOR.services_by_name["ModelService"],
+    "registration": registration_pb2.DESCRIPTOR.services_by_name["RegistrationService"],
     "secrets": secrets_pb2.DESCRIPTOR.services_by_name["SecretService"],
     "workers": workers_pb2.DESCRIPTOR.services_by_name["WorkerService"],
 }
@@ -41,7 +43,7 @@ VIEWER_MAY = {
     "CreateKey", "ListKeys", "RevokeKey", "RotateKey",
     "GetFactor", "BeginFactor", "ConfirmFactor", "DisableFactor", "RenewRecoveryCodes",
 }  # fmt: skip
-PUBLIC = {"Login", "FinishLogin", "RefreshToken", "Logout", "ExchangeKey"}
+PUBLIC = {"Login", "FinishLogin", "Register", "RefreshToken", "Logout", "ExchangeKey"}
 OUTSIDE = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 
