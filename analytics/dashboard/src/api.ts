@@ -7,6 +7,7 @@ import type {
   Counts,
   Factor,
   LoginChallenge,
+  LoginMethods,
   Site,
   Tokens,
   User,
@@ -119,6 +120,21 @@ export class Api {
     await this.send("POST", "auth/password", { new_password: password }, tokens.access_token);
     const renewed = await this.send<{ tokens: Tokens }>("POST", "auth/refresh", {});
     this.sessions.begin({ tokens: renewed.tokens, user: { ...user, must_change_password: false } });
+  }
+
+  /** Returns how a person can log in here. */
+  loginMethods(): Promise<LoginMethods> {
+    return this.send<LoginMethods>("GET", "auth/methods");
+  }
+
+  /**
+   * Begins a login through the identity provider. Returns the address of its login page; the provider sends the browser
+   * back to the gateway, which opens the session. Throws ApiError: status 503 if the provider does not answer.
+   */
+  async startOidcLogin(): Promise<string> {
+    // Otherwise the open logout would end the session that the provider's answer opens.
+    if (this.sessions.logoutIsOpen) await this.closeOnServer();
+    return (await this.send<{ authorization_url: string }>("POST", "auth/oidc/start", {})).authorization_url;
   }
 
   /** Opens the session of the browser's cookie, if there is one. Never throws: the login form shows what is wrong. */

@@ -103,6 +103,13 @@ export interface BegunFactor {
   qr_rows: string[];
 }
 
+/** How a person can log in. */
+export interface LoginMethods {
+  /** Name of the identity provider; missing if there is none. */
+  oidc_name?: string;
+  passwords?: "everyone" | "super-admins" | "nobody";
+}
+
 export type Bucket = "1m" | "15m" | "1h" | "1d";
 
 export interface CountBucket {

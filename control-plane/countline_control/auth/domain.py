@@ -6,8 +6,9 @@ Times are Unix seconds where they are floats.
 import math
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Final
 
 from zxcvbn import zxcvbn
@@ -47,6 +48,15 @@ LONGEST_PROFILE: Final = 200
 _USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 
 
+class PasswordLogins(StrEnum):
+    """Who can log in with a password."""
+
+    EVERYONE = "everyone"
+    SUPER_ADMINS = "super-admins"
+    """Others log in through the identity provider. A super-admin can log in while the provider is away."""
+    NOBODY = "nobody"
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """A role that a user holds over a scope."""
@@ -55,6 +65,8 @@ class Grant:
     permissions: frozenset[str]
     """What the role permits."""
     scope: Scope = EVERYTHING
+    from_groups: bool = False
+    """Comes from groups at the identity provider; each login through it replaces these grants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +141,15 @@ class StoredUser:
 def held_of(grants: Iterable[Grant]) -> tuple[Held, ...]:
     """Return what grants permit, and where."""
     return tuple(Held(grant.permissions, grant.scope) for grant in grants)
+
+
+def with_origins(wanted: Iterable[Grant], stored: Iterable[Grant]) -> tuple[Grant, ...]:
+    """Return grants that an administrator wants; those that come from groups already go on to do so.
+
+    Otherwise a change of other roles would keep what groups gave, although the groups give it no more.
+    """
+    given = {(grant.role, grant.scope): grant.from_groups for grant in stored}
+    return tuple(replace(grant, from_groups=given.get((grant.role, grant.scope), False)) for grant in wanted)
 
 
 _OWN: Final = Held(frozenset({Permission.SELF_READ, Permission.SELF_WRITE}))

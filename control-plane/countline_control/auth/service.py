@@ -1,15 +1,17 @@
-"""The gRPC services of auth: sessions, users, roles, keys and second factors.
+"""The gRPC services of auth: sessions, users, roles, keys, second factors and logins through an identity provider.
 
-Its methods lie in `sessions`, `profiles`, `users`, `accounts`, `access.methods`, `factor.service`,
-`registration.service` and `keys.service`; this module joins them and sets them up.
+Its methods lie in `sessions`, `profiles`, `users`, `accounts`, `access.methods`, `factor.service`, `keys.service`,
+`registration.service` and `oidc.service`; this module joins them and sets them up.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
-from countline.v1 import auth_pb2_grpc, factor_pb2_grpc, keys_pb2_grpc, registration_pb2_grpc
+import grpc
+
+from countline.v1 import auth_pb2_grpc, factor_pb2_grpc, keys_pb2_grpc, oidc_pb2_grpc, registration_pb2_grpc
 from countline_common.grpc.server import Service
 from countline_control.auth import store
 from countline_control.auth.access import store as access_store
@@ -19,6 +21,7 @@ from countline_control.auth.accounts import AccountMethods
 from countline_control.auth.domain import Grant
 from countline_control.auth.factor.service import FactorMethods
 from countline_control.auth.keys.service import KeyMethods
+from countline_control.auth.oidc.service import OidcMethods
 from countline_control.auth.profiles import ProfileMethods
 from countline_control.auth.registration.service import RegistrationMethods
 
@@ -28,6 +31,7 @@ FIRST_USER: Final = "admin"
 
 class AuthService(
     FactorMethods,
+    OidcMethods,
     RegistrationMethods,
     ProfileMethods,
     AccountMethods,
@@ -36,16 +40,18 @@ class AuthService(
     auth_pb2_grpc.AuthServiceServicer,
     keys_pb2_grpc.KeyServiceServicer,
     factor_pb2_grpc.FactorServiceServicer,
+    oidc_pb2_grpc.OidcServiceServicer,
     registration_pb2_grpc.RegistrationServiceServicer,
 ):
     """Answers the services of auth."""
 
     def as_services(self) -> tuple[Service, ...]:
         """Describe the services to a gRPC server."""
-        registers: dict[str, Callable[..., None]] = {
+        registers: dict[str, Callable[[Any, grpc.aio.Server], None]] = {
             NAME: auth_pb2_grpc.add_AuthServiceServicer_to_server,
             "countline.v1.KeyService": keys_pb2_grpc.add_KeyServiceServicer_to_server,
             "countline.v1.FactorService": factor_pb2_grpc.add_FactorServiceServicer_to_server,
+            "countline.v1.OidcService": oidc_pb2_grpc.add_OidcServiceServicer_to_server,
             "countline.v1.RegistrationService": registration_pb2_grpc.add_RegistrationServiceServicer_to_server,
         }
         return tuple(

@@ -15,13 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import auth_pb2
 from countline_common.audit.calls import about
-from countline_common.errors import UnauthenticatedError
+from countline_common.errors import PermissionDeniedError, UnauthenticatedError
 from countline_common.grpc.calls import Context
 from countline_common.http.client_address import caller_address
 from countline_common.times import to_timestamp
 from countline_control.auth import domain, store
+from countline_control.auth.access.roles import SUPER_ADMIN
 from countline_control.auth.base import AuthBase, hash_of, place_of
-from countline_control.auth.domain import IssuedTokens, StoredToken, StoredUser
+from countline_control.auth.domain import IssuedTokens, PasswordLogins, StoredToken, StoredUser
 from countline_control.auth.factor.domain import CHALLENGE
 from countline_control.auth.factor.store import StoredChallenge, insert_challenge
 from countline_control.auth.limiter import LoginLimiter
@@ -37,8 +38,10 @@ class SessionMethods(AuthBase):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._limiter = LoginLimiter(self._database, self._clock)
+        self.passwords_for = PasswordLogins.EVERYONE
 
     async def Login(self, request: auth_pb2.LoginRequest, context: Context) -> auth_pb2.LoginResponse:
+        self._check_password_login()
         address = self._address_of(context)
         known = await self._limiter.knows(request.username, address)
         # The turn comes first: a flood of logins is refused before it costs more than one look-up.
@@ -50,11 +53,13 @@ class SessionMethods(AuthBase):
             right = await self._passwords.verify(user.password_hash if user else None, request.password)
         if not right or user is None or not user.may_log_in(self._now()):
             raise UnauthenticatedError("the user name or the password is wrong", hint="try again")
+        self._check_password_login(user)
         async with self._database.begin() as connection:
             if user.second_factor:
                 return auth_pb2.LoginResponse(second_factor=await self._challenge(connection, user))
             user = await self._logged_in(connection, user)
-            tokens, session = await self._opened(connection, user, context)
+            await self._limiter.clear(connection, request.username, address)
+            session, tokens = await self._open_session(connection, user, context)
             await self.outbox.record(connection, place_of(user), after=session)
         return auth_pb2.LoginResponse(tokens=tokens_message(tokens), user=self._own_message(user))
 
@@ -91,6 +96,36 @@ class SessionMethods(AuthBase):
                 await self.outbox.record(connection, place_of(token.user), before=session)
         return auth_pb2.LogoutResponse()
 
+    def _check_password_login(self, user: StoredUser | None = None) -> None:
+        """Check that a password may open a session.
+
+        Args:
+            user: whose password is right; None before the password is checked. Only a caller who knows the password
+                learns that it is of no use: the answer shows to nobody else who is a super-admin.
+
+        Raises:
+            PermissionDeniedError: it may not.
+        """
+        if self.passwords_for is PasswordLogins.NOBODY or (
+            self.passwords_for is PasswordLogins.SUPER_ADMINS and user is not None and SUPER_ADMIN not in user.roles
+        ):
+            raise PermissionDeniedError(
+                f"passwords open a session for {self.passwords_for.value} here".replace("-", " "),
+                hint="sign in through the identity provider; programs use an API key",
+            )
+
+    async def _open_session(
+        self, connection: AsyncConnection, user: StoredUser, context: Context
+    ) -> tuple[auth_pb2.Session, IssuedTokens]:
+        """Store a session of a user who has logged in, and name the user in the audit."""
+        session_id, address = uuid4().hex, self._address_of(context)
+        client = _metadata(context, "user-agent")[:LONGEST_CLIENT]
+        await store.forget_sessions(connection, self._now())
+        await store.insert_session(connection, session_id, user.user_id, self._now(), address, client)
+        tokens = await self._issue(connection, session_id, user)
+        about(place_of(user), user.user_id, user.username)
+        return auth_pb2.Session(session_id=session_id, address=address, client=client), tokens
+
     async def _challenge(self, connection: AsyncConnection, user: StoredUser) -> auth_pb2.LoginChallenge:
         """Let a login wait for a code. The attempt counts as failed until the code was right too."""
         text, until = secrets.token_urlsafe(32), self._now() + CHALLENGE
@@ -98,19 +133,6 @@ class SessionMethods(AuthBase):
         await insert_challenge(connection, hash_of(text), waiting, self._now())
         await self.outbox.record(connection, place_of(user))
         return auth_pb2.LoginChallenge(challenge=text, expires_at=to_timestamp(until.timestamp()))
-
-    async def _opened(
-        self, connection: AsyncConnection, user: StoredUser, context: Context
-    ) -> tuple[IssuedTokens, auth_pb2.Session]:
-        """Open a session for a user who has proved everything, and forget the failures."""
-        address, session_id = self._address_of(context), uuid4().hex
-        client = _metadata(context, "user-agent")[:LONGEST_CLIENT]
-        await store.forget_sessions(connection, self._now())
-        await self._limiter.clear(connection, user.username, address)
-        await store.insert_session(connection, session_id, user.user_id, self._now(), address, client)
-        about(place_of(user), user.user_id, user.username)
-        session = auth_pb2.Session(session_id=session_id, address=address, client=client)
-        return await self._issue(connection, session_id, user), session
 
     async def _end_session(self, connection: AsyncConnection, token: StoredToken) -> None:
         await store.revoke_session(connection, token.session_id, self._now())

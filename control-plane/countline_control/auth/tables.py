@@ -79,6 +79,8 @@ grants = Table(
     # A site, or a group of cameras; with neither the grant covers everything.
     Column("site_id", String, nullable=False),
     Column("camera_ids", ARRAY(String), nullable=False),
+    # Comes from groups at the identity provider; the next login through it replaces the grant.
+    Column("from_groups", Boolean, nullable=False, server_default=text("false")),
     Column("created_by", String, nullable=False),
     Column("created_at", _moment, nullable=False),
     UniqueConstraint("user_id", "role", "site_id", "camera_ids", name="grants_once"),
@@ -190,6 +192,27 @@ login_attempts = Table(
     Column("key", String, primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("last_at", _moment, nullable=False),
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("identity_id", String, primary_key=True),
+    Column("user_id", ForeignKey(users.c.user_id, ondelete="CASCADE"), nullable=False, index=True),
+    # Address of the identity provider, and the id of the person there.
+    Column("issuer", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("created_at", _moment, nullable=False),
+    Column("last_login_at", _moment),
+    UniqueConstraint("issuer", "subject", name="identities_once"),
+)
+
+oidc_logins = Table(
+    "oidc_logins",
+    metadata,
+    # SHA-256 of the state of a completed login: it completes no other one. Deleted once the state has expired.
+    Column("state_hash", LargeBinary, primary_key=True),
+    Column("used_at", _moment, nullable=False),
 )
 
 settings = Table(

@@ -72,7 +72,7 @@ class UserMethods(AuthBase):
                 granted = await self._granted(
                     connection, roles, grants, service_account=stored.service_account, kept=stored.grants
                 )
-                user = replace(user, grants=granted)
+                user = replace(user, grants=domain.with_origins(granted, stored.grants))
             if user == stored:
                 return auth_pb2.UpdateUserResponse(user=user_message(stored))
             user = replace(user, revision=stored.revision + 1)

@@ -49,7 +49,7 @@ async def resources(control: Control) -> list[str]:
 
 
 async def test_rows_of_an_outage_arrive_later_once_with_the_time_they_happened(
-    control_dsn: str, start_control, nats_server: NatsServer
+    control_dsn: str, nats_server: NatsServer, start_control
 ) -> None:
     control = await start_control(control_dsn, nats_url=nats_server.url)
     await add_site(control, "before")
@@ -128,9 +128,9 @@ def _row(number: int) -> AuditRow:
 
 
 @pytest.fixture
-async def control(control_dsn: str, start_control, nats_server: NatsServer) -> Control:
-    """A control-plane with NATS."""
-    return await start_control(control_dsn, nats_url=nats_server.url)
+async def control(control_dsn: str, nats_server: NatsServer, start_control) -> Control:
+    """The control-plane's part that keeps the audit, with NATS."""
+    return await start_control(control_dsn, ("auth",), nats_url=nats_server.url)
 
 
 @pytest.fixture

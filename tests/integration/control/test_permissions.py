@@ -12,6 +12,7 @@ from countline.v1 import (
     factor_pb2,
     keys_pb2,
     models_pb2,
+    oidc_pb2,
     registration_pb2,
     secrets_pb2,
     workers_pb2,
@@ -28,6 +29,7 @@ SERVICES = {
     "auth": auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
     "factor": factor_pb2.DESCRIPTOR.services_by_name["FactorService"],
     "keys": keys_pb2.DESCRIPTOR.services_by_name["KeyService"],
+    "oidc": oidc_pb2.DESCRIPTOR.services_by_name["OidcService"],
     "cameras": cameras_pb2.DESCRIPTOR.services_by_name["CameraService"],
     "models": models_pb2.DESCRIPTOR.services_by_name["ModelService"],
     "registration": registration_pb2.DESCRIPTOR.services_by_name["RegistrationService"],
@@ -43,7 +45,10 @@ VIEWER_MAY = {
     "CreateKey", "ListKeys", "RevokeKey", "RotateKey",
     "GetFactor", "BeginFactor", "ConfirmFactor", "DisableFactor", "RenewRecoveryCodes",
 }  # fmt: skip
-PUBLIC = {"Login", "FinishLogin", "Register", "RefreshToken", "Logout", "ExchangeKey"}
+PUBLIC = {
+    "Login", "FinishLogin", "RefreshToken", "Logout", "ExchangeKey", "GetLoginMethods", "StartOidcLogin",
+    "FinishOidcLogin", "Register",
+}  # fmt: skip
 OUTSIDE = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 

@@ -51,7 +51,8 @@ class FactorLoginMethods(ProfileMethods, AccountMethods):
             if not await take_challenge(connection, hashed):
                 raise _no_challenge()
             await self._factors.save(connection, user.user_id, before, state)
-            tokens, session = await self._opened(connection, user, context)
+            await self._limiter.clear(connection, user.username, self._address_of(context))
+            session, tokens = await self._open_session(connection, user, context)
             login = factor_pb2.FactorLogin(session=session, proved_by=proof, recovery_codes_left=len(state.recovery))
             await self.outbox.record(connection, place_of(user), after=login)
         return factor_pb2.FinishLoginResponse(
