@@ -240,6 +240,7 @@ def _upstreams(
         "countline.v1.AdministrationService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.AuditService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.FactorService": RemoteUpstream(channels[settings.auth_address]),
+        "countline.v1.RegistrationService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.KeyService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.LogService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.PartService": RemoteUpstream(channels[settings.auth_address]),

@@ -102,6 +102,12 @@ SETTINGS: Final[dict[str, SettingKind]] = {
         _retention("occupancy", 90, SHORTEST_COUNTS_DAYS, "samples of occupancy"),
         _retention("trajectories", 90, SHORTEST_COUNTS_DAYS, "trajectories"),
         SettingKind(
+            "registration",
+            "closed",
+            "Who can create an own account: no person, those with an invite, or everybody (as guest).",
+            ("closed", "invite", "open"),
+        ),
+        SettingKind(
             "session.days",
             "30",
             "Days after which a login ends that is not used.",

@@ -157,8 +157,8 @@ async def start_control(make_settings) -> AsyncIterator[Callable]:
                 control.channels["administration"] = control.channels["auth"]
             if "cameras" in control.channels:  # the service of secrets has the same address
                 control.channels["secrets"] = control.channels["cameras"]
-            if "auth" in control.channels:  # so have these services
-                beside = ("audit", "factor", "keys", "logs", "oidc", "parts")
+            if "auth" in control.channels:  # so have the other services of auth, and these
+                beside = ("audit", "factor", "keys", "logs", "oidc", "parts", "registration")
                 control.channels |= dict.fromkeys(beside, control.channels["auth"])
             return control
 

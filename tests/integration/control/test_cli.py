@@ -401,3 +401,15 @@ async def _enrolled(shell: Shell, environment: dict[str, str]) -> tuple[TOTP, li
         out, err = await process.communicate(f"{app.at(int(time.time()) - 30)}\n".encode())
     assert process.returncode == 0, err
     return app, out.decode().split()
+
+
+async def test_invites_are_created_listed_and_revoked(shell: Shell, site: str) -> None:
+    out = await shell.ok("invites", "create", "--role", "operator", "--site", site, "--days", "2")
+    assert out.startswith(f"{shell.endpoints['gateway']}/#invite=")
+    (invite,) = (await shell.json("invites", "list"))["invites"]
+    assert (invite["grants"][0]["site_id"], invite["created_by"], invite["token"]) == (site, "admin", "")
+    assert "operator" in await shell.ok("invites", "list")
+    await shell.ok("invites", "revoke", invite["invite_id"], "--yes")
+    code, _, err = await shell.run("invites", "revoke", invite["invite_id"], "--yes")
+    assert (code, "there is no invite" in err) == (1, True)
+    assert "No invites found" in await shell.ok("invites", "list")

@@ -15,6 +15,7 @@ from countline.v1 import (
     models_pb2,
     oidc_pb2,
     parts_pb2,
+    registration_pb2,
     secrets_pb2,
     workers_pb2,
 )
@@ -35,6 +36,7 @@ SERVICES = {
     "oidc": oidc_pb2.DESCRIPTOR.services_by_name["OidcService"],
     "cameras": cameras_pb2.DESCRIPTOR.services_by_name["CameraService"],
     "models": models_pb2.DESCRIPTOR.services_by_name["ModelService"],
+    "registration": registration_pb2.DESCRIPTOR.services_by_name["RegistrationService"],
     "secrets": secrets_pb2.DESCRIPTOR.services_by_name["SecretService"],
     "workers": workers_pb2.DESCRIPTOR.services_by_name["WorkerService"],
 }
@@ -49,7 +51,7 @@ VIEWER_MAY = {
 }  # fmt: skip
 PUBLIC = {
     "Login", "FinishLogin", "RefreshToken", "Logout", "ExchangeKey", "GetLoginMethods", "StartOidcLogin",
-    "FinishOidcLogin",
+    "FinishOidcLogin", "Register",
 }  # fmt: skip
 OUTSIDE = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
