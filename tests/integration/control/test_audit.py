@@ -70,8 +70,9 @@ async def test_rows_of_an_outage_arrive_later_once_with_the_time_they_happened(
 
 
 async def test_what_is_no_row_goes_to_the_dead_letters_once_with_the_reason(
-    control: Control, nats_server: NatsServer
+    control_dsn: str, nats_server: NatsServer, start_control
 ) -> None:
+    control = await start_control(control_dsn, nats_url=nats_server.url)
     client = await nats.connect(nats_server.url)
     js = client.jetstream()
     await js.publish("countline.audit.rows.cameras", b"\xff no row")
