@@ -59,20 +59,23 @@ $(STAMPS)/dev: $(STAMPS)/setup
 	@touch $@
 
 .PHONY: test-deps
-test-deps: $(STAMPS)/dev $(STATIC) ## Install what the tests need (Debian packages too, as root)
+test-deps: $(STAMPS)/dev $(STATIC) $(STAMPS)/oidc ## Install what the tests need (Debian packages too, as root)
 	@sh tests/debian-packages.sh
+
+# The identity provider against which the tests log in.
+$(STAMPS)/oidc: tests/fixtures/oidc/package-lock.json $(STAMPS)/setup
+	$(NPM) ci --prefix "$(CURDIR)/tests/fixtures/oidc" --no-audit --no-fund --loglevel=error
+	@touch $@
 
 .PHONY: test
 test: test-deps ## Run all tests that can run here
 	$(NPM) run --silent test
-	$(if $(ARGS),,$(BIN)/python -m pytest $(PARALLEL) tests/integration tests/unit)
-	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(SYSTEMS) tests/e2e)
+	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL) tests/e2e tests/integration tests/unit)
 
 # Most tests wait more than they compute: twice as many processes as CI has cores. Each file is the work of one process.
-# Files marked `early` start first, and the short files of tests/unit fill the end. Whole systems (tests/e2e) need the
-# cores: one system plays demo cameras, and beside it another plays films at their own speed.
+# Whole systems (tests/e2e) start first, since they wait most, then the files marked `early`; the short files of
+# tests/unit fill the end.
 PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
-SYSTEMS := --numprocesses 2 --dist loadfile
 
 .PHONY: acceptance
 acceptance: test-deps ## Compare the running system with true counts (needs an idle machine)
@@ -192,7 +195,7 @@ train-demo: ## Train the demo detector, in .venv-train
 .PHONY: clean
 clean: ## Remove everything that was built; data folders stay
 	rm -rf $(STAMPS) $(VENV) .venv-peers .venv-train dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf analytics/dashboard/node_modules analytics/countline_analytics/static proto/third_party
+	rm -rf analytics/dashboard/node_modules tests/fixtures/oidc/node_modules analytics/countline_analytics/static proto/third_party
 
 .PHONY: help
 help:

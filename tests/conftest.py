@@ -27,6 +27,7 @@ pytest_plugins = [
         if path.stem != "__init__"
     ),
     "tests.fixtures.analytics.redis",
+    "tests.fixtures.oidc.provider",
     "tests.fixtures.pipelines.workers",  # last: it imports others, which pytest must register first
 ]
 
@@ -102,8 +103,12 @@ def shared_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take minutes start first: `make test` gives each file to one process, which would end last."""
-    items.sort(key=lambda item: item.get_closest_marker("early") is None)
+    """Files that take minutes start first: `make test` gives each file to one process, which would end last.
+
+    Before them come whole systems: they play films at their own speed, and other tests fill the time that they wait.
+    """
+    systems = ROOT / "tests" / "e2e"
+    items.sort(key=lambda item: (not item.path.is_relative_to(systems), item.get_closest_marker("early") is None))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

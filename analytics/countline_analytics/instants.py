@@ -19,11 +19,6 @@ def to_datetime(t_us: int) -> datetime:
     return EPOCH + timedelta(microseconds=t_us)
 
 
-def from_unix(t: float) -> datetime:
-    """Return Unix seconds as an aware datetime in UTC."""
-    return to_datetime(round(t * 1e6))
-
-
 def utc_now() -> datetime:
     """Return the present time."""
     return datetime.now(UTC)

@@ -23,7 +23,7 @@ COMMANDS: list[LazyCommand] = [
     _command("cameras", "cameras:app", "Manage cameras."),
     _command("workers", "workers:app", "Inspect workers: the processes that count."),
     _command("users", "identity.accounts:app", "Manage users."),
-    _command("auth", "identity.explain:app", "Explain who may do what."),
+    _command("auth", "identity.explain:app", "Explain who may do what, and manage your second factor."),
     _command("roles", "identity.roles:app", "Manage roles: what users may do."),
     _command("audit", "audit:app", "List, export and verify the audit: who changed what."),
     _command("settings", "administration.settings:app", "Show and change settings while the system runs."),

@@ -213,5 +213,6 @@ class DataKeys:
         return ConflictError(
             f"the stored secrets need the master key {wanted}, but {self._source} holds {given}",
             hint="put the needed key back, from a backup if it was lost. If it is lost for good, start once with "
-            "COUNTLINE_FORGET_LOST_SECRETS=1: all cameras stay, and those with a password need their address again",
+            "COUNTLINE_FORGET_LOST_SECRETS=1: all cameras and users stay. Cameras with a password need their address "
+            "again; users with a second factor log in with a recovery code",
         )

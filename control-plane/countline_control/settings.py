@@ -10,6 +10,7 @@ from countline_common.secrets.master_keys import MasterKeySource
 from countline_common.settings import DataFolder
 from countline_common.tls.postgres import with_tls
 from countline_common.tls.settings import TlsSettings
+from countline_control.auth.domain import PasswordLogins
 from countline_control.models.domain import MOST_DEPLOYMENTS
 from countline_control.workers.schedule import LEASE_S
 
@@ -47,10 +48,27 @@ class ControlSettings(TlsSettings):
     """Rows of the audit that are older are purged; 0 keeps them for ever. At least 30."""
     admin_password_file: Path | None = None
     """Password of the first user, `admin`; read only if there is no user yet."""
+    password_logins: PasswordLogins = PasswordLogins.EVERYONE
+    """Who can log in with a password: `everyone`, `super-admins` or `nobody`. Only auth reads this and what follows."""
+    oidc_issuer: str = ""
+    """Address of the identity provider, exactly as it calls itself; empty for none."""
+    oidc_client_id: str = ""
+    oidc_client_secret_file: Path | None = None
+    """Without it, we are a public client of the provider."""
+    oidc_name: str = ""
+    """What people call the provider; by default its host."""
+    oidc_scopes: str = "openid profile email"
+    """What to ask the provider for, separated by blanks."""
+    oidc_groups_claim: str = "groups"
+    """Claim that lists the groups of a person; `realm_access.roles` is a claim inside another one."""
+    oidc_groups_file: Path | None = None
+    """Mapping of groups to roles. Without it, only users whom an administrator has linked can log in."""
+    oidc_ca_file: Path | None = None
+    """Certificates that vouch for the provider; by default those of the system."""
     trusted_proxies: str = "127.0.0.0/8,::1/128"
     """Networks of our own proxies: auth uses their header for the address of a caller who logs in."""
     master_key_file: Path | None = None
-    """Master keys that encrypt stored secrets; for cameras. Exactly one of these three is set."""
+    """Master keys that encrypt stored secrets; for auth and cameras. Exactly one of these three is set."""
     master_key: SecretStr = SecretStr("")
     master_key_command: str = ""
     """Command that prints the master keys; no shell runs it."""

@@ -4,6 +4,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -37,20 +38,38 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@dataclass(frozen=True)
+class Parsed:
+    """What these tests look at in a file."""
+
+    top: list[ast.stmt]
+    functions: list[ast.FunctionDef | ast.AsyncFunctionDef]
+    classes: list[ast.ClassDef]
+    imports: list[ast.Import]
+    imports_from: list[ast.ImportFrom]
+
+
 @cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+def parsed(path: Path) -> Parsed:
+    """Parse a file and walk through it once for all tests."""
+    tree = ast.parse(path.read_text())
+    nodes = defaultdict(list)
+    for node in ast.walk(tree):
+        nodes[type(node)].append(node)
+    functions = nodes[ast.FunctionDef] + nodes[ast.AsyncFunctionDef]
+    return Parsed(tree.body, functions, nodes[ast.ClassDef], nodes[ast.Import], nodes[ast.ImportFrom])
 
 
 def imports(name: str) -> Iterator[str]:
     """Modules of the product that a module imports when it is loaded."""
-    for node in ast.walk(tree(modules()[name])):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+    file = parsed(modules()[name])
+    for node in file.imports_from:
+        if node.module and not node.level:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
                 yield full if full in modules() else node.module
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+    for node in file.imports:
+        yield from (alias.name for alias in node.names)
 
 
 def test_no_folder_holds_more_modules_than_a_reader_can_survey() -> None:
@@ -63,9 +82,8 @@ def test_no_function_is_longer_than_a_screen() -> None:
     long = [
         f"{path.relative_to(REPOSITORY)}:{node.lineno} {node.name}"
         for path in modules().values()
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and (node.end_lineno or 0) - node.lineno >= MOST_LINES
+        for node in parsed(path).functions
+        if (node.end_lineno or 0) - node.lineno >= MOST_LINES
     ]
     assert long == []
 
@@ -75,8 +93,8 @@ def test_no_class_has_so_much_to_do_that_it_is_several() -> None:
     long = {
         node.name
         for path in [*modules().values(), *helpers]
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.ClassDef) and (node.end_lineno or 0) - node.lineno >= MOST_CLASS_LINES
+        for node in parsed(path).classes
+        if (node.end_lineno or 0) - node.lineno >= MOST_CLASS_LINES
     }
     assert long == set(LONG_CLASSES)
 
@@ -84,7 +102,7 @@ def test_no_class_has_so_much_to_do_that_it_is_several() -> None:
 def test_a_public_class_name_means_one_thing() -> None:
     places = defaultdict(list)
     for name, path in modules().items():
-        for node in tree(path).body:
+        for node in parsed(path).top:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append(name)
     twice = {name: found for name, found in places.items() if len(found) > 1}
@@ -114,15 +132,14 @@ def test_no_folder_imports_itself_over_its_siblings() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
+TEST_IMPORT = re.compile(r"^\s*(?:from|import) tests\.(?!fixtures\b|doubles\b|benchmarks\b)", re.MULTILINE)
+
+
 def test_tests_import_no_tests() -> None:
-    wrong = [
-        f"{path.relative_to(REPOSITORY)}:{node.lineno}"
-        for path in sorted((REPOSITORY / "tests").rglob("*.py"))
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.ImportFrom)
-        and (node.module or "").startswith("tests.")
-        and not (node.module or "").startswith(("tests.fixtures", "tests.doubles", "tests.benchmarks"))
-    ]
+    files = sorted((REPOSITORY / "tests").rglob("*.py"))
+    assert len(files) > 400, "this test sees what it looks for"
+    assert TEST_IMPORT.search("import x\n    from tests.unit.test_layout import modules\n")
+    wrong = [str(path.relative_to(REPOSITORY)) for path in files if TEST_IMPORT.search(path.read_text())]
     assert wrong == []
 
 

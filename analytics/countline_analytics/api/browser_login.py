@@ -19,7 +19,8 @@ COOKIE: Final = "countline_refresh"
 COOKIE_PATH: Final = "/api/v1/auth"
 MODE_HEADER: Final = "X-Countline-Session"
 """A client that sends `cookie` in this header gets its refresh token as a cookie, and not in the body."""
-AUTH_SERVICE: Final = "countline.v1.AuthService"
+LOGIN_SERVICES: Final = frozenset({"countline.v1.AuthService", "countline.v1.FactorService"})
+"""Services whose methods open, renew or end sessions."""
 ENDINGS: Final = frozenset({"Logout", "LogoutEverywhere"})
 _DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
@@ -82,7 +83,7 @@ def browser_login(request: web.Request, method: Method, message: Message, public
     Raises:
         PermissionDeniedError: the request would use the cookie, and comes from another site.
     """
-    if method.service != AUTH_SERVICE or not _is_about_sessions(method):
+    if method.service not in LOGIN_SERVICES or not _is_about_sessions(method):
         return None
     takes = "refresh_token" in message.DESCRIPTOR.fields_by_name and not message.refresh_token  # type: ignore[attr-defined]
     token = request.cookies.get(COOKIE, "") if takes else ""

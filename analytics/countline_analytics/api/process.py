@@ -25,6 +25,7 @@ from countline_analytics.api.gateway import (
     WatchedUpstream,
     add_routes,
 )
+from countline_analytics.api.oidc_login import OIDC_SERVICE, add_oidc_routes
 from countline_analytics.api.openapi import document
 from countline_analytics.api.protection.rate_store import RateStore
 from countline_analytics.api.protection.rates import RateLimits, rates_of
@@ -70,6 +71,8 @@ class Api:
         """Return the application for browsers."""
         app = make_application(self.protection)
         self._add_rest(app, self.methods)
+        protection = self.protection
+        add_oidc_routes(app, self.upstreams[OIDC_SERVICE], protection.rates, protection.public_origin)
         app.router.add_get("/ws", self.hub.handle)
         add_dashboard(app)
         return app
@@ -229,7 +232,9 @@ def _upstreams(
         "countline.v1.AuthService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.AdministrationService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.AuditService": RemoteUpstream(channels[settings.auth_address]),
+        "countline.v1.FactorService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.KeyService": RemoteUpstream(channels[settings.auth_address]),
+        OIDC_SERVICE: RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.CameraService": WatchedUpstream(
             RemoteUpstream(channels[settings.cameras_address]), directory.forget
         ),

@@ -22,13 +22,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from countline.v1 import events_pb2
-from countline_analytics.ingest.dead_letters import DeadLetters
 from countline_analytics.ingest.fencing import Correction
 from countline_analytics.ingest.pull import PullReader
 from countline_analytics.ingest.records import MalformedRecordError, Record, decode, halves, with_rows
 from countline_analytics.ingest.writer import CountWriter, Written
 from countline_analytics.instants import to_us
 from countline_common.data.bus import COUNTS, ensure_streams
+from countline_common.data.dead_letters import put_aside
 from countline_common.errors import CountlineError, UnavailableError
 from countline_common.logs import get_logger
 from countline_common.redaction import redact
@@ -101,7 +101,6 @@ class Ingest:
     ) -> None:
         self._client = client
         self._js = client.jetstream()
-        self._dead_letters = DeadLetters(client)
         self._writer = writer
         self._batch = batch
         self._oldest = oldest
@@ -189,7 +188,7 @@ class Ingest:
             await self._refuse(delivered.message, reason)
             return
         for part, why in bad:
-            await self._dead_letters.put(delivered.message, part.SerializeToString(deterministic=True), why)
+            await self._put_aside(delivered.message, part.SerializeToString(deterministic=True), why)
         ROWS.inc(len(bad))
         await self._acknowledge([delivered])
 
@@ -261,14 +260,17 @@ class Ingest:
         record = events_pb2.CountRecord.FromString(delivered.message.data)
         letter = with_rows(record, [(each.field, each.row) for each in refused])
         reason = "; ".join(f"{each.field}: {each.reason}" for each in refused)
-        await self._dead_letters.put(delivered.message, letter.SerializeToString(deterministic=True), reason)
+        await self._put_aside(delivered.message, letter.SerializeToString(deterministic=True), reason)
         ROWS.inc(len(refused))
 
     async def _refuse(self, message: Msg, reason: str) -> None:
         """Move a message to the dead letters, then acknowledge it."""
-        await self._dead_letters.put(message, message.data, reason)
+        await self._put_aside(message, message.data, reason)
         await message.ack()
         RECORDS.labels("refused").inc()
+
+    async def _put_aside(self, message: Msg, data: bytes, reason: str) -> None:
+        await put_aside(self._js, message, data, reason, self._client.max_payload)
 
     def _record_retry(self, part: str, error: BaseException) -> None:
         self.problem = f"{part}: {redact(str(_cause(error))) or type(error).__name__}"

@@ -8,11 +8,13 @@ import contextlib
 import logging
 import time
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import nats.errors
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from nats.aio.client import Client
+from nats.js import JetStreamContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -54,13 +56,18 @@ async def run(settings: IngestSettings) -> None:
                     ingest = _build(settings, engine, client)
                     await _correct_fences(engine, stopping)
                     rollups = await find_rollups(engine)
+                    jetstream = partial(_jetstream, client, client.jetstream())
                     async with asyncio.TaskGroup() as tasks:
-                        tasks.create_task(SiteFollower(client, engine).run(stopping), name="sites")
+                        tasks.create_task(SiteFollower(jetstream, engine, stopping).run(), name="sites")
                         tasks.create_task(_serve(ingest, rollups, settings, stopping), name="ingest")
                 finally:
                     await _close(client)
             finally:
                 await engine.dispose()
+
+
+def _jetstream(client: Client, jetstream: JetStreamContext) -> JetStreamContext | None:
+    return jetstream if client.is_connected else None
 
 
 async def _connect(settings: IngestSettings, stopping: asyncio.Event) -> Client:

@@ -4,97 +4,67 @@ The stream DOMAIN holds the announcements; a durable consumer reads each of them
 """
 
 import asyncio
-import contextlib
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Final
 
-import nats.errors
-import psycopg
 from google.protobuf.message import DecodeError
-from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline.v1 import cameras_pb2
 from countline_analytics.instants import from_proto
 from countline_analytics.store.sql import query
 from countline_common.data.bus import DOMAIN, domain_subject, ensure_streams
+from countline_common.data.following import StreamFollower
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
-from countline_common.redaction import redact
-from countline_common.resilience.retry import Backoff
 from countline_common.time_zones import find_time_zone
-from countline_common.waiting import happens
 
 DURABLE: Final = "analytics-sites"
 SUBJECT: Final = domain_subject("site", "any").replace("any", "*")
-READ_AT_ONCE: Final = 100
-READ_WAIT_S: Final = 2.0
-FIRST_PAUSE_S: Final = 0.2
-LONGEST_PAUSE_S: Final = 5.0
 
 _log = get_logger(__name__)
 
 
-class SiteFollower:
+class SiteFollower(StreamFollower):
     """Stores the time zones of sites.
 
     Args:
-        client: connected to NATS.
+        jetstream: returns the connection to NATS; None while NATS is away.
         engine: connects to the analytics database.
+        stopping: as for `StreamFollower`.
     """
 
-    def __init__(self, client: Client, engine: AsyncEngine) -> None:
-        self._js = client.jetstream()
+    def __init__(
+        self,
+        jetstream: Callable[[], JetStreamContext | None],
+        engine: AsyncEngine,
+        stopping: asyncio.Event | None = None,
+    ) -> None:
+        super().__init__("sites", jetstream, stopping)
         self._engine = engine
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Follow until `stopping` is set."""
-        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
-        while not stopping.is_set():
-            try:
-                await self._follow(stopping, backoff)
-            except (
-                CountlineError,
-                nats.errors.Error,
-                psycopg.Error,
-                DBAPIError,
-                PoolTimeoutError,
-                OSError,
-                TimeoutError,
-            ) as error:
-                _log.warning("sites.retry", error=redact(str(error)) or type(error).__name__)
-                await happens(stopping, backoff.next_s())
-
-    async def _follow(self, stopping: asyncio.Event, backoff: Backoff) -> None:
-        await ensure_streams(self._js)
+    async def follow(self, jetstream: JetStreamContext) -> None:
+        """Follow over one connection."""
+        await ensure_streams(jetstream)
         config = ConsumerConfig(
             durable_name=DURABLE,
             deliver_policy=DeliverPolicy.ALL,
             ack_policy=AckPolicy.EXPLICIT,
             filter_subject=SUBJECT,
         )
-        await self._js.add_consumer(DOMAIN, config)
-        subscription = await self._js.pull_subscribe_bind(DURABLE, DOMAIN)
-        try:
-            while not stopping.is_set():
-                with contextlib.suppress(nats.errors.TimeoutError):
-                    for message in await subscription.fetch(READ_AT_ONCE, timeout=READ_WAIT_S):
-                        await self._take(message)
-                        await message.ack()
-                backoff.reset()
-        finally:
-            with contextlib.suppress(nats.errors.Error):
-                await subscription.unsubscribe()
+        await jetstream.add_consumer(DOMAIN, config)
+        await self.consume(await jetstream.pull_subscribe_bind(DURABLE, DOMAIN), self._take)
 
-    async def _take(self, message: Msg) -> None:
-        parameters = _parameters(message)
-        if parameters is not None:
-            async with self._engine.begin() as connection:
-                await connection.execute(query("ingest", "remember_site"), parameters)
+    async def _take(self, messages: Sequence[Msg]) -> None:
+        for message in messages:
+            if (parameters := _parameters(message)) is not None:
+                async with self._engine.begin() as connection:
+                    await connection.execute(query("ingest", "remember_site"), parameters)
+            await message.ack()
 
 
 def _parameters(message: Msg) -> dict[str, object] | None:

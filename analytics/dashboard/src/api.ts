@@ -1,6 +1,18 @@
 /** The REST client of this page: one envelope, one error class, tokens renewed before they expire. */
 
-import type { Bucket, Camera, Counts, Site, Tokens, User, VerifiedCamera } from "./contract";
+import type {
+  BegunFactor,
+  Bucket,
+  Camera,
+  Counts,
+  Factor,
+  LoginChallenge,
+  LoginMethods,
+  Site,
+  Tokens,
+  User,
+  VerifiedCamera,
+} from "./contract";
 import type { Session, SessionKeeper } from "./session";
 
 const TIMEOUT_MS = 10_000;
@@ -52,11 +64,49 @@ export class Api {
   ) {}
 
   /**
-   * Opens a session; with a one-time password `choosePassword` completes it. Throws ApiError: status 401 for a wrong name
-   * or password, 429 after too many failures.
+   * Opens a session; with a one-time password `choosePassword` completes it. Returns a challenge for `finishLogin` if the
+   * user has a second factor. Throws ApiError: status 401 for a wrong name or password, 429 after too many failures.
    */
-  async login(username: string, password: string): Promise<void> {
-    this.sessions.begin(await this.send<Session>("POST", "auth/login", { username, password }));
+  async login(username: string, password: string): Promise<LoginChallenge | null> {
+    const body = { username, password };
+    const answer = await this.send<Session & { second_factor?: LoginChallenge }>("POST", "auth/login", body);
+    if (answer.second_factor) return answer.second_factor;
+    this.sessions.begin(answer);
+    return null;
+  }
+
+  /** Opens the session with a code of the second factor. Throws ApiError: status 401 for a wrong code or a late one. */
+  async finishLogin({ challenge }: LoginChallenge, code: string): Promise<void> {
+    this.sessions.begin(await this.send<Session>("POST", "auth/login/factor", { challenge, code }));
+  }
+
+  factor(): Promise<Factor> {
+    return this.get<Factor>("auth/factor");
+  }
+
+  /** Makes a secret for an app. `code` is of the present second factor; empty if there is none. */
+  beginFactor(password: string, code: string): Promise<BegunFactor> {
+    return this.change<BegunFactor>("auth/factor", { password, code });
+  }
+
+  /** Switches the second factor on, and returns recovery codes. */
+  async confirmFactor(code: string): Promise<string[]> {
+    return (await this.change<{ recovery_codes: string[] }>("auth/factor/confirm", { code })).recovery_codes;
+  }
+
+  async renewRecoveryCodes(password: string, code: string): Promise<string[]> {
+    const body = { password, code };
+    return (await this.change<{ recovery_codes: string[] }>("auth/factor/recovery-codes", body)).recovery_codes;
+  }
+
+  async disableFactor(password: string, code: string): Promise<void> {
+    await this.change("auth/factor/disable", { password, code });
+  }
+
+  /** Opens the session of a user who has done what was to do before. */
+  async proceed(): Promise<void> {
+    const { tokens } = await this.send<{ tokens: Tokens }>("POST", "auth/refresh", {});
+    this.sessions.begin({ tokens, user: await this.userOf(tokens) });
   }
 
   /** Replaces a one-time password and opens the session. Throws ApiError: status 400 for a weak password. */
@@ -66,12 +116,26 @@ export class Api {
     this.sessions.begin({ tokens: renewed.tokens, user: { ...user, must_change_password: false } });
   }
 
+  /** Returns how a person can log in here. */
+  loginMethods(): Promise<LoginMethods> {
+    return this.send<LoginMethods>("GET", "auth/methods");
+  }
+
+  /**
+   * Begins a login through the identity provider. Returns the address of its login page; the provider sends the browser
+   * back to the gateway, which opens the session. Throws ApiError: status 503 if the provider does not answer.
+   */
+  async startOidcLogin(): Promise<string> {
+    // Otherwise the open logout would end the session that the provider's answer opens.
+    if (this.sessions.logoutIsOpen) await this.closeOnServer();
+    return (await this.send<{ authorization_url: string }>("POST", "auth/oidc/start", {})).authorization_url;
+  }
+
   /** Opens the session of the browser's cookie, if there is one. Never throws: the login form shows what is wrong. */
   async restore(): Promise<void> {
     try {
       if (this.sessions.logoutIsOpen) await this.closeOnServer();
-      const { tokens } = await this.send<{ tokens: Tokens }>("POST", "auth/refresh", {});
-      this.sessions.begin({ tokens, user: await this.userOf(tokens) });
+      await this.proceed();
     } catch (error) {
       const refused = error instanceof ApiError && (error.status === 401 || error.status === 403);
       this.sessions.end(refused ? null : errorText(error));
@@ -160,6 +224,12 @@ export class Api {
     }
   }
 
+  /** Changes something of the user's own account, also before the session begins. It is never repeated. */
+  private async change<T>(path: string, body: unknown): Promise<T> {
+    const token = this.sessions.unfinished.value?.tokens.access_token ?? (await this.accessToken());
+    return this.send<T>("POST", path, body, token);
+  }
+
   private async closeOnServer(): Promise<void> {
     await this.send("POST", "auth/logout", {});
     this.sessions.logoutIsOpen = false;
@@ -170,7 +240,9 @@ export class Api {
       const { user } = this.required();
       const { tokens } = await this.send<{ tokens: Tokens }>("POST", "auth/refresh", {});
       // All tabs share the cookie: another user may have logged in in another tab.
-      const same = (claimsOf(tokens.access_token).sub ?? user.user_id) === user.user_id;
+      const { sub, pending } = claimsOf(tokens.access_token);
+      // A role may require a second factor since the last renewal.
+      const same = (sub ?? user.user_id) === user.user_id && !pending;
       this.sessions.begin({ tokens, user: same ? user : await this.userOf(tokens) });
     } catch (error) {
       if (error instanceof ApiError && error.status >= 400 && error.status < 500) this.sessions.end(SESSION_ENDED);
@@ -227,9 +299,14 @@ async function unwrap<T>(response: Response): Promise<T> {
   }
   if (response.ok && envelope.success) return (envelope.data ?? {}) as T;
   const errors = envelope.errors ?? [];
-  const message = errors.map((error) => error.message).join("; ") || `The server returned HTTP ${response.status}.`;
+  const message = errors.map(problemText).join("; ") || `The server returned HTTP ${response.status}.`;
   const { code = "unknown", hint = "" } = errors[0] ?? {};
   throw new ApiError(message, response.status, code, envelope.request_id ?? null, hint);
+}
+
+/** A problem of a field names the field: "password is wrong". */
+function problemText({ field, message }: { field?: string; message: string }): string {
+  return field === "password" || field === "code" ? `${field} ${message}` : message;
 }
 
 /** Lifetime of a signed token in milliseconds, from its claim `iat`; infinite if the token has no `iat`. */
@@ -239,7 +316,7 @@ function issuedLifeMs(token: string, expiresAt: string): number {
 }
 
 /** Claims of a signed token; none if the token cannot be read. The server checks the signature, the page does not. */
-function claimsOf(token: string): { iat?: unknown; sub?: unknown } {
+function claimsOf(token: string): { iat?: unknown; sub?: unknown; pending?: unknown } {
   try {
     return JSON.parse(atob((token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/")));
   } catch {

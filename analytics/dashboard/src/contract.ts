@@ -77,6 +77,37 @@ export interface User {
   roles: string[];
   /** After a login with a one-time password: the user has to choose another one first. */
   must_change_password?: boolean;
+  /** A role of the user requires a second factor, and the user has none: it has to be set up first. */
+  must_set_up_second_factor?: boolean;
+}
+
+/** What a right password gives to a user with a second factor. */
+export interface LoginChallenge {
+  challenge: string;
+  expires_at: string;
+}
+
+/** The state of the user's second factor. */
+export interface Factor {
+  enabled: boolean;
+  /** A role of the user requires a second factor. */
+  required: boolean;
+  recovery_codes_left: number;
+}
+
+/** A secret for an authenticator app that waits to be confirmed. */
+export interface BegunFactor {
+  secret: string;
+  otpauth_uri: string;
+  /** One text a row, without border; `1` is dark. */
+  qr_rows: string[];
+}
+
+/** How a person can log in. */
+export interface LoginMethods {
+  /** Name of the identity provider; missing if there is none. */
+  oidc_name?: string;
+  passwords?: "everyone" | "super-admins" | "nobody";
 }
 
 export type Bucket = "1m" | "15m" | "1h" | "1d";

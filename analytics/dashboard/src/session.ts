@@ -16,7 +16,10 @@ const LOGOUT_OPEN = "countline.logout-open";
 
 export class SessionKeeper {
   readonly session = signal<Session | null>(null);
-  /** A login with a one-time password: the user has to choose another one before the session begins. */
+  /**
+   * A login of a user who has to do something before the session begins: replace a one-time password, or set up the
+   * second factor that a role requires.
+   */
   readonly unfinished = signal<Session | null>(null);
   /** True until it is known whether the browser has a login. */
   readonly restoring = signal(true);
@@ -25,9 +28,10 @@ export class SessionKeeper {
 
   constructor(private readonly storage: Pick<Storage, "getItem" | "setItem" | "removeItem">) {}
 
-  /** Begins a session, or asks for a new password first. */
+  /** Begins a session, or asks first for what the user has to do before. */
   begin(session: Session): void {
-    const unfinished = session.user.must_change_password ?? false;
+    const { must_change_password, must_set_up_second_factor } = session.user;
+    const unfinished = must_change_password || must_set_up_second_factor || false;
     this.storage.removeItem(LOGOUT_OPEN);
     this.endedBecause.value = null;
     this.unfinished.value = unfinished ? session : null;

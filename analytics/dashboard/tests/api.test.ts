@@ -73,6 +73,41 @@ describe("the API", () => {
     expect(sessions.unfinished.value).toBeNull();
   });
 
+  test("opens a session only after the code of a second factor", async () => {
+    const user = { user_id: "u", username: "vera", roles: ["viewer"] };
+    const challenge = { challenge: "c1", expires_at: FAR };
+    const bodies: unknown[] = [];
+    const { api, sessions, calls } = harness((path, init) => {
+      bodies.push(JSON.parse(String(init.body)));
+      return path === "auth/login" ? good({ second_factor: challenge }) : good({ tokens: tokens(5), user });
+    });
+    sessions.end(null);
+    expect(await api.login("vera", "right")).toEqual(challenge);
+    expect([sessions.session.value, sessions.unfinished.value]).toEqual([null, null]);
+    await api.finishLogin(challenge, "123456");
+    expect(calls).toEqual(["POST auth/login", "POST auth/login/factor"]);
+    expect(bodies[1]).toEqual({ challenge: "c1", code: "123456" });
+    expect(sessions.session.value?.tokens.access_token).toBe("a5");
+  });
+
+  test("asks for the second factor that a role requires, also in the middle of a session", async () => {
+    const user = { user_id: "u", username: "vera", roles: ["viewer"], must_set_up_second_factor: true };
+    const pending = `h.${btoa(JSON.stringify({ sub: "u", pending: "set up a second factor" }))}.s`;
+    const { api, sessions, calls } = harness((path) => {
+      if (path === "auth/me") return good({ user });
+      if (path === "auth/refresh") return good({ tokens: { ...tokens(2), access_token: pending } });
+      return good({ recovery_codes: ["r"] });
+    });
+    await api.renew();
+    expect(sessions.session.value).toBeNull();
+    expect(sessions.unfinished.value?.user).toEqual(user);
+    expect(await api.confirmFactor("123456")).toEqual(["r"]);
+    expect(calls.at(-1)).toBe(`POST auth/factor/confirm Bearer ${pending}`);
+    user.must_set_up_second_factor = false;
+    await api.proceed();
+    expect([sessions.session.value?.user, sessions.unfinished.value]).toEqual([user, null]);
+  });
+
   test("restores the login of the browser's cookie, and its user", async () => {
     const user = { user_id: "u", username: "vera", roles: ["viewer"] };
     const { api, sessions, calls } = harness((path) => good(path === "auth/me" ? { user } : { tokens: tokens(3) }));

@@ -82,6 +82,10 @@ class CurrentSettings:
         """Return the value of a setting that is a number."""
         return int(self.word(name))
 
+    def names(self, name: str) -> frozenset[str]:
+        """Return the value of a setting that is a list of names."""
+        return frozenset(self.word(name).split(",")) - {""}
+
     def listen(self, name: str, changed: _Listener) -> None:
         """Call a function with each new value of a setting."""
         self._listeners[name] = changed

@@ -14,7 +14,16 @@ from countline_common.errors import UnavailableError
 from countline_common.grpc.permissions import method_policy
 
 RETRY_AFTER_S: Final = 60.0
-ENDS_MAINTENANCE: Final = "/countline.v1.AdministrationService/SetMaintenance"
+GO_ON: Final = frozenset(
+    {
+        "/countline.v1.AdministrationService/SetMaintenance",
+        # What an administrator may have to do after a login, before anything else is permitted.
+        "/countline.v1.AuthService/ChangePassword",
+        "/countline.v1.FactorService/BeginFactor",
+        "/countline.v1.FactorService/ConfirmFactor",
+    }
+)
+"""Methods without which no administrator could end maintenance."""
 _NO_CHANGES: Final = frozenset({"read", "report", "connect", "secrets"})
 """Actions of permissions whose methods change nothing, or only report what was counted."""
 
@@ -23,7 +32,7 @@ _NO_CHANGES: Final = frozenset({"read", "report", "connect", "secrets"})
 def changes(method: str) -> bool:
     """Whether a method, named as gRPC names it, changes what maintenance protects."""
     policy = method_policy(method)
-    if policy.public or method == ENDS_MAINTENANCE or policy.permission.partition(":")[2] in _NO_CHANGES:
+    if policy.public or method in GO_ON or policy.permission.partition(":")[2] in _NO_CHANGES:
         return False
     service, _, name = method.strip("/").partition("/")
     try:

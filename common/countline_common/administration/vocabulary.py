@@ -1,11 +1,14 @@
 """The settings that can be changed while the system runs, each declared once. Pure."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from countline_common.errors import InvalidInputError, NotFoundError
 
+_ROLE: Final = re.compile(r"[a-z0-9-]{1,63}")
 AT_ONCE: Final = "at once"
+AT_REFRESH: Final = "at the next login or refresh of each session"
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -22,6 +25,13 @@ class SettingKind:
     maximum: int = 0
     effect: str = AT_ONCE
     """When a change acts."""
+    roles: bool = False
+    """Whether it takes names of roles, separated by commas; empty or `none` for no role."""
+
+    @property
+    def type(self) -> str:
+        """What the setting takes: `roles`, `word` or `number`."""
+        return "roles" if self.roles else "word" if self.choices else "number"
 
     def parse(self, text: str) -> str:
         """Return a value in the form in which it is stored.
@@ -30,7 +40,12 @@ class SettingKind:
             InvalidInputError: the setting cannot have this value.
         """
         value = text.strip().lower()
-        if self.choices:
+        if self.roles:
+            names = sorted({name.strip() for name in value.split(",")} - {"", "none"})
+            if all(map(_ROLE.fullmatch, names)):
+                return ",".join(names)
+            hint = "use names of roles, separated by commas, or none"
+        elif self.choices:
             if value in self.choices:
                 return value
             hint = f"use one of: {', '.join(self.choices)}"
@@ -65,7 +80,14 @@ SETTINGS: Final[dict[str, SettingKind]] = {
             "Days after which a login ends that is not used.",
             minimum=1,
             maximum=365,
-            effect="at the next login or refresh of each session",
+            effect=AT_REFRESH,
+        ),
+        SettingKind(
+            "second_factor_roles",
+            "",
+            "Roles whose users must have a second factor, separated by commas; empty for no role.",
+            effect=AT_REFRESH,
+            roles=True,
         ),
     )
 }

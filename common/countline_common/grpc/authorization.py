@@ -17,7 +17,11 @@ from countline_common.grpc.tokens import Principal, TokenVerifier
 _SCHEME: Final = "Bearer"
 FIRST: Final[Mapping[str, str]] = defaultdict(
     lambda: "update this client",
-    {"choose a password": "countline password; over HTTP, POST /api/v1/auth/password with new_password"},
+    {
+        "choose a password": "countline password; over HTTP, POST /api/v1/auth/password with new_password",
+        "set up a second factor": "countline auth factor enable; over HTTP, POST /api/v1/auth/factor with password, "
+        "then POST /api/v1/auth/factor/confirm with code",
+    },
 )
 """How to do what a user has to do before anything else (`Principal.pending`)."""
 

@@ -69,11 +69,6 @@ def current_principal() -> Principal:
     return principal
 
 
-def current_request_id() -> str:
-    """Id of the current call, as written in the log and in the error that the caller gets."""
-    return _request_id.get()
-
-
 @dataclass(frozen=True, slots=True)
 class CallRules:
     """What a server does with every call.

@@ -16,6 +16,7 @@ from countline.v1 import (
     audit_pb2_grpc,
     auth_pb2_grpc,
     cameras_pb2_grpc,
+    factor_pb2_grpc,
     keys_pb2_grpc,
     models_pb2_grpc,
     secrets_pb2_grpc,
@@ -83,6 +84,7 @@ class Client:
         self.auth: auth_pb2_grpc.AuthServiceAsyncStub = auth_pb2_grpc.AuthServiceStub(auth)
         self.audit: audit_pb2_grpc.AuditServiceAsyncStub = audit_pb2_grpc.AuditServiceStub(auth)
         self.keys: keys_pb2_grpc.KeyServiceAsyncStub = keys_pb2_grpc.KeyServiceStub(auth)
+        self.factor: factor_pb2_grpc.FactorServiceAsyncStub = factor_pb2_grpc.FactorServiceStub(auth)
         cameras = channels.open(target.endpoints.cameras)
         self.cameras: cameras_pb2_grpc.CameraServiceAsyncStub = cameras_pb2_grpc.CameraServiceStub(cameras)
         self.administration: administration_pb2_grpc.AdministrationServiceAsyncStub = (
@@ -124,7 +126,8 @@ class _Channels:
         # The calls that log in must not themselves need a login.
         self._tls = target.tls
         self._plain = open_channel(target.endpoints.auth, self._tls)
-        self.session = LoginSession(auth_pb2_grpc.AuthServiceStub(self._plain), target)
+        stubs = auth_pb2_grpc.AuthServiceStub(self._plain), factor_pb2_grpc.FactorServiceStub(self._plain)
+        self.session = LoginSession(*stubs, target)
         self._open = [self._plain]
         self._interceptors = [cast("Any", _Authorizes(self.session)), cast("Any", _AuthorizesStreams(self.session))]
 

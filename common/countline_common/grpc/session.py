@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import Final
 
-from countline.v1 import auth_pb2, auth_pb2_grpc
+from countline.v1 import auth_pb2, auth_pb2_grpc, factor_pb2, factor_pb2_grpc
 from countline_common.errors import CountlineError, UnauthenticatedError
 from countline_common.files.text_files import read_text
 from countline_common.grpc.discovery import ServerProfile
@@ -24,11 +24,18 @@ class LoginSession:
 
     Args:
         auth: the auth service.
+        factor: its service of second factors.
         target: the server, with the file of the login.
     """
 
-    def __init__(self, auth: "auth_pb2_grpc.AuthServiceAsyncStub", target: ServerProfile) -> None:
+    def __init__(
+        self,
+        auth: "auth_pb2_grpc.AuthServiceAsyncStub",
+        factor: "factor_pb2_grpc.FactorServiceAsyncStub",
+        target: ServerProfile,
+    ) -> None:
         self._auth = auth
+        self._factor = factor
         self._target = target
         self._login: Login | None = None
         self._renewing = asyncio.Lock()
@@ -51,16 +58,33 @@ class LoginSession:
                 self._login = await self._stored_or_renewed()
             return self._login.access_token
 
-    async def log_in(self, username: str, password: str) -> auth_pb2.User:
-        """Log in and store the login.
+    async def log_in(self, username: str, password: str) -> auth_pb2.User | auth_pb2.LoginChallenge:
+        """Log in and store the login. A user with a second factor gets a challenge for `finish_login`.
 
         Raises:
             UnauthenticatedError: the user name or the password is wrong.
         """
         response = await self._call_login(username, password)
-        self._login = _login(response.tokens, response.user.username)
-        self._target.login_file.save(self._login)
+        if response.HasField("second_factor"):
+            return response.second_factor
+        self._save(response.tokens, response.user)
         return response.user
+
+    async def finish_login(self, challenge: auth_pb2.LoginChallenge, code: str) -> factor_pb2.FinishLoginResponse:
+        """Complete a login with a code of the second factor, and store the login.
+
+        Raises:
+            UnauthenticatedError: the code is wrong, or the challenge has expired.
+        """
+        request = factor_pb2.FinishLoginRequest(challenge=challenge.challenge, code=code)
+        with translated():
+            response = await self._factor.FinishLogin(request, timeout=CALL_TIMEOUT_S)
+        self._save(response.tokens, response.user)
+        return response
+
+    def _save(self, tokens: auth_pb2.Tokens, user: auth_pb2.User) -> None:
+        self._login = _login(tokens, user.username)
+        self._target.login_file.save(self._login)
 
     async def log_out(self) -> None:
         """End the session and delete the stored login, if there is one."""
@@ -127,6 +151,11 @@ class LoginSession:
             response_to_password = await self._call_login(ADMIN, password)
         except UnauthenticatedError as error:
             raise self._changed() from error
+        if response_to_password.HasField("second_factor"):
+            raise UnauthenticatedError(
+                f"{ADMIN} has a second factor, so the password in {self._target.password_file} is not enough to log in",
+                hint=f"countline login --username {ADMIN}",
+            )
         return replace(_login(response_to_password.tokens, ADMIN), made_with=_hash(password))
 
     async def _call_login(self, username: str, password: str) -> auth_pb2.LoginResponse:

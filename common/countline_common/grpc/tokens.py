@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from joserfc import jwt
 from joserfc.errors import ExpiredTokenError, InvalidClaimError, JoseError
 from joserfc.jwk import OKPKey
@@ -104,6 +106,13 @@ class TokenSigner:
     def from_file(cls, path: Path) -> "TokenSigner":
         """Read the private key from a PEM file."""
         return cls(_read(path))
+
+    def derive(self, purpose: str) -> bytes:
+        """Return 32 secret bytes that depend on the private key and a purpose (HKDF, RFC 5869).
+
+        All processes that sign with the same key get the same bytes, also after a restart.
+        """
+        return HKDF(SHA256(), 32, salt=None, info=purpose.encode()).derive(self._key.as_pem(private=True))
 
     def sign(
         self,

@@ -16,6 +16,7 @@ from countline_common.grpc.tokens import TokenSigner
 from countline_common.times import to_timestamp
 from countline_control.administration import store
 from countline_control.administration.store import MAINTENANCE, StoredSetting
+from countline_control.auth.access.store import roles_by_name
 from countline_control.auth.base import AuthBase
 from countline_control.database import Database
 
@@ -73,7 +74,10 @@ class AdministrationService(AuthBase, administration_pb2_grpc.AdministrationServ
         self, request: administration_pb2.SetSettingRequest, context: Context
     ) -> administration_pb2.SetSettingResponse:
         kind = kind_of(request.name)
-        setting = await self._replace(kind, kind.parse(request.value))
+        value = kind.parse(request.value)
+        if kind.roles:
+            await self._check_roles(kind, value)
+        setting = await self._replace(kind, value)
         return administration_pb2.SetSettingResponse(setting=setting)
 
     async def ResetSetting(
@@ -97,6 +101,13 @@ class AdministrationService(AuthBase, administration_pb2_grpc.AdministrationServ
             await self.outbox.record(connection, "admin/maintenance", before=maintenance_message(before), after=message)
         self._changed()
         return administration_pb2.SetMaintenanceResponse(maintenance=message)
+
+    async def _check_roles(self, kind: SettingKind, value: str) -> None:
+        known = await self._database.read(roles_by_name)
+        if unknown := [name for name in value.split(",") if name and name not in known]:
+            raise InvalidInputError(
+                f"{kind.name} names roles that do not exist: {', '.join(unknown)}", hint="see: countline roles list"
+            )
 
     async def _replace(self, kind: SettingKind, value: str | None) -> administration_pb2.Setting:
         """Store a value of a setting, or with None the absence of one; return the setting."""
@@ -126,7 +137,7 @@ def setting_message(kind: SettingKind, stored: Stored, bases: Mapping[str, str])
     """Describe a setting."""
     message = administration_pb2.Setting(
         name=kind.name,
-        type="word" if kind.choices else "number",
+        type=kind.type,
         default=kind.default,
         value=kind.default,
         source=administration_pb2.SETTING_SOURCE_DEFAULT,

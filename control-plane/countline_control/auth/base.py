@@ -15,12 +15,14 @@ from countline_common.access.scopes import EVERYTHING, Held
 from countline_common.administration.current import CurrentSettings
 from countline_common.data.outbox import Outbox, OutboxTrail
 from countline_common.errors import PermissionDeniedError, UnauthenticatedError
+from countline_common.grpc.authorization import FIRST
 from countline_common.grpc.calls import current_principal
 from countline_common.grpc.tokens import TokenSigner
 from countline_common.http.client_address import Network
 from countline_common.times import to_datetime, to_timestamp
 from countline_control.auth import store
 from countline_control.auth.access.holding import Grantor, check_may_give
+from countline_control.auth.access.places import PlaceSource
 from countline_control.auth.domain import IssuedTokens, StoredUser
 from countline_control.auth.keys.store import get_key
 from countline_control.auth.messages import user_message
@@ -61,6 +63,8 @@ class AuthBase:
         self.trail = OutboxTrail(database.begin, self.outbox)
         self.current = CurrentSettings()
         """Settings that may change while the process runs."""
+        self.place_source: PlaceSource | None = None
+        """Knows which sites and cameras exist; None for an auth that serves no cameras."""
         self.password_changed: Callable[[str], object] = lambda _: None
         """Called with the name of a user whose password was replaced."""
 
@@ -118,18 +122,44 @@ class AuthBase:
             return key.held(user)
         if principal.session_id and not await store.is_open(connection, principal.session_id):
             raise UnauthenticatedError("this session has ended", hint="log in again: countline login")
-        return user.usable
+        return user.usable_in_session(self._factor_roles())
+
+    def _factor_roles(self) -> frozenset[str]:
+        """Roles that require a second factor."""
+        return self.current.names("second_factor_roles")
+
+    def _check_nothing_pending(self, user: StoredUser, action: str) -> None:
+        """Check that a user has nothing to do before anything else.
+
+        Raises:
+            PermissionDeniedError: a password has to be chosen, or a second factor to be set up.
+        """
+        if pending := user.pending(self._factor_roles()):
+            raise PermissionDeniedError(f"{user.username} may not {action} before this: {pending}", hint=FIRST[pending])
+
+    def _own_message(self, user: StoredUser) -> auth_pb2.User:
+        """Translate a user for this user itself."""
+        message = user_message(user)
+        message.must_set_up_second_factor = user.must_set_up_factor(self._factor_roles())
+        return message
 
     async def _issue(self, connection: AsyncConnection, session_id: str, user: StoredUser) -> IssuedTokens:
         refresh = secrets.token_urlsafe(32)
         now = self._clock()
         until = now + self.current.number("session.days") * DAY_S
         await store.insert_token(connection, hash_of(refresh), session_id, to_datetime(now), to_datetime(until))
-        access = self._signed(user, user.usable, session_id)
+        required = self._factor_roles()
+        access = self._signed(user, user.usable_in_session(required), session_id, pending=user.pending(required))
         return IssuedTokens(access, refresh, now + ACCESS_LIFETIME_S, until)
 
     def _signed(
-        self, user: StoredUser, held: Collection[Held], session_id: str = "", key_id: str = "", until: float = math.inf
+        self,
+        user: StoredUser,
+        held: Collection[Held],
+        session_id: str = "",
+        key_id: str = "",
+        until: float = math.inf,
+        pending: str = "",
     ) -> str:
         """Return an access token of a session or of an API key, which ends at `until` at the latest."""
         return self._signer.sign(
@@ -142,7 +172,7 @@ class AuthBase:
             session_id=session_id or key_id,
             access_revision=user.access_revision,
             key_id=key_id,
-            pending=user.pending,
+            pending=pending,
         )
 
     async def _end_access(

@@ -6,8 +6,9 @@ Times are Unix seconds where they are floats.
 import math
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Final
 
 from zxcvbn import zxcvbn
@@ -47,6 +48,15 @@ LONGEST_PROFILE: Final = 200
 _USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 
 
+class PasswordLogins(StrEnum):
+    """Who can log in with a password."""
+
+    EVERYONE = "everyone"
+    SUPER_ADMINS = "super-admins"
+    """Others log in through the identity provider. A super-admin can log in while the provider is away."""
+    NOBODY = "nobody"
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """A role that a user holds over a scope."""
@@ -55,6 +65,8 @@ class Grant:
     permissions: frozenset[str]
     """What the role permits."""
     scope: Scope = EVERYTHING
+    from_groups: bool = False
+    """Comes from groups at the identity provider; each login through it replaces these grants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,8 @@ class StoredUser:
     last_login_at: datetime | None = None
     service_account: bool = False
     """A user without a password, who works with API keys."""
+    second_factor: bool = False
+    """Whether a login asks for a code too. `factor.store` changes it."""
     revision: int = 1
     access_revision: int = 1
 
@@ -89,14 +103,34 @@ class StoredUser:
         return held_of(self.grants)
 
     @property
-    def pending(self) -> str:
-        """What the user has to do before anything else; empty if there is nothing."""
-        return "choose a password" if self.must_change_password else ""
-
-    @property
     def usable(self) -> tuple[Held, ...]:
-        """What the user may do now: only choose a password while a one-time password has to be replaced."""
+        """What the user's keys may do now: only choose a password while a one-time password has to be replaced."""
         return (_OWN,) if self.must_change_password else self.held
+
+    def must_set_up_factor(self, required: Collection[str]) -> bool:
+        """Whether a role of the user requires a second factor, and the user has none."""
+        return not self.second_factor and self.requires_factor(required)
+
+    def requires_factor(self, required: Collection[str]) -> bool:
+        """Whether a role of the user is among those that require a second factor.
+
+        A second factor stands beside a password, so a user without a password needs none.
+        """
+        return bool(self.password_hash) and any(grant.role in required for grant in self.grants)
+
+    def pending(self, required: Collection[str]) -> str:
+        """What the user has to do before anything else; empty if there is nothing.
+
+        Args:
+            required: roles that require a second factor.
+        """
+        if self.must_change_password:
+            return "choose a password"
+        return "set up a second factor" if self.must_set_up_factor(required) else ""
+
+    def usable_in_session(self, required: Collection[str]) -> tuple[Held, ...]:
+        """What the user may do after a login: only what concerns the own account while something is pending."""
+        return (_OWN,) if self.pending(required) else self.held
 
     def may_log_in(self, now: datetime) -> bool:
         """Whether the right password opens a session."""
@@ -107,6 +141,15 @@ class StoredUser:
 def held_of(grants: Iterable[Grant]) -> tuple[Held, ...]:
     """Return what grants permit, and where."""
     return tuple(Held(grant.permissions, grant.scope) for grant in grants)
+
+
+def with_origins(wanted: Iterable[Grant], stored: Iterable[Grant]) -> tuple[Grant, ...]:
+    """Return grants that an administrator wants; those that come from groups already go on to do so.
+
+    Otherwise a change of other roles would keep what groups gave, although the groups give it no more.
+    """
+    given = {(grant.role, grant.scope): grant.from_groups for grant in stored}
+    return tuple(replace(grant, from_groups=given.get((grant.role, grant.scope), False)) for grant in wanted)
 
 
 _OWN: Final = Held(frozenset({Permission.SELF_READ, Permission.SELF_WRITE}))

@@ -5,7 +5,7 @@ does not hold for an address from which the user has logged in before: guesses f
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -42,8 +42,16 @@ class LoginLimiter:
         Raises:
             ResourceExhaustedError: the caller has to wait.
         """
+        await self._count(_keys(username, address, known=known))
+
+    async def count_address(self, address: str) -> None:
+        """Count an attempt whose user is not known yet; an unknown address is not counted. Raises like `count`."""
+        if address:
+            await self._count([_address(address)])
+
+    async def _count(self, keys: Collection[tuple[str, int]]) -> None:
         async with self._database.begin() as connection:
-            for key, free in _keys(username, address, known=known):
+            for key, free in keys:
                 attempts = await store.lock_attempts(connection, key)
                 wait = domain.wait_s(attempts, free, self._clock())
                 if wait > 0:
@@ -53,8 +61,15 @@ class LoginLimiter:
 
     async def clear(self, connection: AsyncConnection, username: str, address: str) -> None:
         """Forget the failures after a successful login, inside the caller's transaction."""
+        await self._clear(connection, _keys(username, address, known=False))
+
+    async def clear_address(self, connection: AsyncConnection, address: str) -> None:
+        """Forget the failures of an address after a successful login, inside the caller's transaction."""
+        await self._clear(connection, [_address(address)])
+
+    async def _clear(self, connection: AsyncConnection, keys: Collection[tuple[str, int]]) -> None:
         forgiven_before = to_datetime(self._clock()) - timedelta(seconds=domain.FORGIVEN_AFTER_S)
-        for key, _ in _keys(username, address, known=False):
+        for key, _ in keys:
             await store.clear_attempts(connection, key, forgiven_before)
 
 
@@ -71,9 +86,13 @@ def _keys(username: str, address: str, *, known: bool) -> list[tuple[str, int]]:
         return [everywhere]
     here = [
         (_pair(username) + _hashed(address), domain.FREE_FAILURES),
-        (f"address:{_hashed(address)}", domain.FREE_ADDRESS_FAILURES),
+        _address(address),
     ]
     return here if known else [*here, everywhere]
+
+
+def _address(address: str) -> tuple[str, int]:
+    return f"address:{_hashed(address)}", domain.FREE_ADDRESS_FAILURES
 
 
 def _user(username: str) -> str:

@@ -22,6 +22,7 @@ def user_message(user: StoredUser) -> auth_pb2.User:
         must_change_password=user.must_change_password,
         last_login_at=to_timestamp(user.last_login_at.timestamp()) if user.last_login_at else None,
         service_account=user.service_account,
+        second_factor=user.second_factor,
     )
 
 

@@ -25,7 +25,7 @@ class ProfileMethods(SessionMethods):
         user = await self._database.read(lambda connection: self._self(connection, Permission.SELF_READ))
         held = await self._database.read(lambda connection: self._held(connection, user))
         permissions = sorted(frozenset[str]().union(*(each.permissions for each in held)))
-        return auth_pb2.GetCurrentUserResponse(user=user_message(user), permissions=permissions)
+        return auth_pb2.GetCurrentUserResponse(user=self._own_message(user), permissions=permissions)
 
     async def UpdateCurrentUser(
         self, request: auth_pb2.UpdateCurrentUserRequest, context: Context
@@ -39,7 +39,7 @@ class ProfileMethods(SessionMethods):
                 user = replace(user, revision=stored.revision + 1)
                 await store.update_user(connection, user)
                 await self._record_user(connection, "updated", user, user.username, before=stored)
-        return auth_pb2.UpdateCurrentUserResponse(user=user_message(user))
+        return auth_pb2.UpdateCurrentUserResponse(user=self._own_message(user))
 
     async def ChangePassword(
         self, request: auth_pb2.ChangePasswordRequest, context: Context

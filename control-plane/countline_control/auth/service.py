@@ -1,14 +1,18 @@
-"""The gRPC services of auth: sessions, users, roles and keys.
+"""The gRPC services of auth: sessions, users, roles, keys, second factors and logins through an identity provider.
 
-Its methods lie in `sessions`, `profiles`, `users`, `accounts`, `access.methods` and `keys.service`; this module joins
-them and sets them up.
+Its methods lie in `sessions`, `profiles`, `users`, `accounts`, `access.methods`, `factor.service`, `keys.service` and
+`oidc.service`;
+this module joins them and sets them up.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
-from countline.v1 import auth_pb2_grpc, keys_pb2_grpc
+import grpc
+
+from countline.v1 import auth_pb2_grpc, factor_pb2_grpc, keys_pb2_grpc, oidc_pb2_grpc
 from countline_common.grpc.server import Service
 from countline_control.auth import store
 from countline_control.auth.access import store as access_store
@@ -16,7 +20,9 @@ from countline_control.auth.access.methods import RoleMethods
 from countline_control.auth.access.roles import BUILT_IN, SUPER_ADMIN
 from countline_control.auth.accounts import AccountMethods
 from countline_control.auth.domain import Grant
+from countline_control.auth.factor.service import FactorMethods
 from countline_control.auth.keys.service import KeyMethods
+from countline_control.auth.oidc.service import OidcMethods
 from countline_control.auth.profiles import ProfileMethods
 
 NAME: Final = "countline.v1.AuthService"
@@ -24,24 +30,30 @@ FIRST_USER: Final = "admin"
 
 
 class AuthService(
+    FactorMethods,
+    OidcMethods,
     ProfileMethods,
     AccountMethods,
     RoleMethods,
     KeyMethods,
     auth_pb2_grpc.AuthServiceServicer,
     keys_pb2_grpc.KeyServiceServicer,
+    factor_pb2_grpc.FactorServiceServicer,
+    oidc_pb2_grpc.OidcServiceServicer,
 ):
     """Answers the services of auth."""
 
     def as_services(self) -> tuple[Service, ...]:
         """Describe the services to a gRPC server."""
-        register, register_keys = (
-            auth_pb2_grpc.add_AuthServiceServicer_to_server,
-            keys_pb2_grpc.add_KeyServiceServicer_to_server,
-        )
-        return (
-            Service(NAME, partial(register, self), self._database.check, trail=self.trail),
-            Service("countline.v1.KeyService", partial(register_keys, self), self._database.check, trail=self.trail),
+        registers: dict[str, Callable[[Any, grpc.aio.Server], None]] = {
+            NAME: auth_pb2_grpc.add_AuthServiceServicer_to_server,
+            "countline.v1.KeyService": keys_pb2_grpc.add_KeyServiceServicer_to_server,
+            "countline.v1.FactorService": factor_pb2_grpc.add_FactorServiceServicer_to_server,
+            "countline.v1.OidcService": oidc_pb2_grpc.add_OidcServiceServicer_to_server,
+        }
+        return tuple(
+            Service(name, partial(register, self), self._database.check, trail=self.trail)
+            for name, register in registers.items()
         )
 
     async def prepare(self) -> None:

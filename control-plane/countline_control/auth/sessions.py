@@ -1,10 +1,11 @@
-"""Login, refresh and logout.
+"""Login, refresh and logout. A login of a user with a second factor ends in `factor.service`.
 
 A refresh token can be used once. If it is used again after the grace period for lost answers, it was stolen: its whole
 session ends.
 """
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
+import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,14 +15,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import auth_pb2
 from countline_common.audit.calls import about
-from countline_common.errors import UnauthenticatedError
+from countline_common.errors import PermissionDeniedError, UnauthenticatedError
 from countline_common.grpc.calls import Context
 from countline_common.http.client_address import caller_address
+from countline_common.times import to_timestamp
 from countline_control.auth import domain, store
+from countline_control.auth.access.roles import SUPER_ADMIN
 from countline_control.auth.base import AuthBase, hash_of, place_of
-from countline_control.auth.domain import IssuedTokens, StoredToken, StoredUser
+from countline_control.auth.domain import IssuedTokens, PasswordLogins, StoredToken, StoredUser
+from countline_control.auth.factor.domain import CHALLENGE
+from countline_control.auth.factor.store import StoredChallenge, insert_challenge
 from countline_control.auth.limiter import LoginLimiter
-from countline_control.auth.messages import tokens_message, user_message
+from countline_control.auth.messages import tokens_message
 
 LONGEST_CLIENT = 200
 """Characters of what a client calls itself that are stored."""
@@ -33,8 +38,10 @@ class SessionMethods(AuthBase):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._limiter = LoginLimiter(self._database, self._clock)
+        self.passwords_for = PasswordLogins.EVERYONE
 
     async def Login(self, request: auth_pb2.LoginRequest, context: Context) -> auth_pb2.LoginResponse:
+        self._check_password_login()
         address = self._address_of(context)
         known = await self._limiter.knows(request.username, address)
         # The turn comes first: a flood of logins is refused before it costs more than one look-up.
@@ -46,17 +53,15 @@ class SessionMethods(AuthBase):
             right = await self._passwords.verify(user.password_hash if user else None, request.password)
         if not right or user is None or not user.may_log_in(self._now()):
             raise UnauthenticatedError("the user name or the password is wrong", hint="try again")
+        self._check_password_login(user)
         async with self._database.begin() as connection:
-            session_id, client = uuid4().hex, _metadata(context, "user-agent")[:LONGEST_CLIENT]
+            if user.second_factor:
+                return auth_pb2.LoginResponse(second_factor=await self._challenge(connection, user))
             user = await self._logged_in(connection, user)
-            await store.forget_sessions(connection, self._now())
             await self._limiter.clear(connection, request.username, address)
-            await store.insert_session(connection, session_id, user.user_id, self._now(), address, client)
-            tokens = await self._issue(connection, session_id, user)
-            about(place_of(user), user.user_id, user.username)
-            session = auth_pb2.Session(session_id=session_id, address=address, client=client)
+            session, tokens = await self._open_session(connection, user, context)
             await self.outbox.record(connection, place_of(user), after=session)
-        return auth_pb2.LoginResponse(tokens=tokens_message(tokens), user=user_message(user))
+        return auth_pb2.LoginResponse(tokens=tokens_message(tokens), user=self._own_message(user))
 
     async def RefreshToken(
         self, request: auth_pb2.RefreshTokenRequest, context: Context
@@ -91,6 +96,44 @@ class SessionMethods(AuthBase):
                 await self.outbox.record(connection, place_of(token.user), before=session)
         return auth_pb2.LogoutResponse()
 
+    def _check_password_login(self, user: StoredUser | None = None) -> None:
+        """Check that a password may open a session.
+
+        Args:
+            user: whose password is right; None before the password is checked. Only a caller who knows the password
+                learns that it is of no use: the answer shows to nobody else who is a super-admin.
+
+        Raises:
+            PermissionDeniedError: it may not.
+        """
+        if self.passwords_for is PasswordLogins.NOBODY or (
+            self.passwords_for is PasswordLogins.SUPER_ADMINS and user is not None and SUPER_ADMIN not in user.roles
+        ):
+            raise PermissionDeniedError(
+                f"passwords open a session for {self.passwords_for.value} here".replace("-", " "),
+                hint="sign in through the identity provider; programs use an API key",
+            )
+
+    async def _open_session(
+        self, connection: AsyncConnection, user: StoredUser, context: Context
+    ) -> tuple[auth_pb2.Session, IssuedTokens]:
+        """Store a session of a user who has logged in, and name the user in the audit."""
+        session_id, address = uuid4().hex, self._address_of(context)
+        client = _metadata(context, "user-agent")[:LONGEST_CLIENT]
+        await store.forget_sessions(connection, self._now())
+        await store.insert_session(connection, session_id, user.user_id, self._now(), address, client)
+        tokens = await self._issue(connection, session_id, user)
+        about(place_of(user), user.user_id, user.username)
+        return auth_pb2.Session(session_id=session_id, address=address, client=client), tokens
+
+    async def _challenge(self, connection: AsyncConnection, user: StoredUser) -> auth_pb2.LoginChallenge:
+        """Let a login wait for a code. The attempt counts as failed until the code was right too."""
+        text, until = secrets.token_urlsafe(32), self._now() + CHALLENGE
+        waiting = StoredChallenge(user.user_id, user.access_revision, until)
+        await insert_challenge(connection, hash_of(text), waiting, self._now())
+        await self.outbox.record(connection, place_of(user))
+        return auth_pb2.LoginChallenge(challenge=text, expires_at=to_timestamp(until.timestamp()))
+
     async def _end_session(self, connection: AsyncConnection, token: StoredToken) -> None:
         await store.revoke_session(connection, token.session_id, self._now())
         await self._end_access(connection, token.user.user_id, session_ids=[token.session_id])
@@ -103,7 +146,7 @@ class SessionMethods(AuthBase):
         """
         await store.lock_users(connection)
         current = await store.get_user(connection, user.user_id)
-        if current is None or current.password_hash != user.password_hash or not current.may_log_in(self._now()):
+        if current is None or not _proves_the_same(user, current) or not current.may_log_in(self._now()):
             raise UnauthenticatedError("the user name or the password is wrong", hint="try again")
         current = replace(current, last_login_at=self._now())
         if current.must_change_password:
@@ -120,6 +163,11 @@ class SessionMethods(AuthBase):
 
     def _is_reused(self, used_at: datetime | None) -> bool:
         return used_at is not None and self._now() - used_at > timedelta(seconds=domain.REUSE_GRACE_S)
+
+
+def _proves_the_same(checked: StoredUser, current: StoredUser) -> bool:
+    """Whether what was checked at the beginning of a login still has to be checked, and nothing more."""
+    return (checked.password_hash, checked.second_factor) == (current.password_hash, current.second_factor)
 
 
 def _metadata(context: Context, name: str) -> str:

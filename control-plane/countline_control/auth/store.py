@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from countline_common.errors import AlreadyExistsError
 from countline_control.auth.access.store import grants_of
 from countline_control.auth.domain import Attempts, Grant, StoredSession, StoredToken, StoredUser, username_key
-from countline_control.auth.tables import login_attempts, refresh_tokens, user_sessions, users
+from countline_control.auth.tables import login_attempts, refresh_tokens, second_factors, user_sessions, users
 
 _PROFILE: Final = (
     "username",
@@ -27,11 +27,18 @@ _PROFILE: Final = (
     "access_revision",
 )
 """Columns of a user that may change."""
+_HAS_FACTOR: Final = (
+    select(second_factors.c.user_id)
+    .where(second_factors.c.user_id == users.c.user_id, second_factors.c.active)
+    .exists()
+    .label("second_factor")
+)
+_USERS: Final = select(users, _HAS_FACTOR)
 
 
 def _user(row: Mapping[str, Any], grants: Mapping[str, tuple[Grant, ...]]) -> StoredUser:
     columns = {name: row[name] for name in ("user_id", "created_at", *_PROFILE)}
-    return StoredUser(**columns, grants=grants.get(row["user_id"], ()))
+    return StoredUser(**columns, second_factor=row["second_factor"], grants=grants.get(row["user_id"], ()))
 
 
 async def _users(connection: AsyncConnection, query: Select[Any]) -> list[StoredUser]:
@@ -42,13 +49,13 @@ async def _users(connection: AsyncConnection, query: Select[Any]) -> list[Stored
 
 async def find_user(connection: AsyncConnection, username: str) -> StoredUser | None:
     """Return the user with a name, in any case."""
-    found = await _users(connection, select(users).where(users.c.username_key == username_key(username)))
+    found = await _users(connection, _USERS.where(users.c.username_key == username_key(username)))
     return found[0] if found else None
 
 
 async def get_user(connection: AsyncConnection, user_id: str) -> StoredUser | None:
     """Return the user with an id."""
-    found = await _users(connection, select(users).where(users.c.user_id == user_id))
+    found = await _users(connection, _USERS.where(users.c.user_id == user_id))
     return found[0] if found else None
 
 
@@ -56,7 +63,7 @@ async def list_users(
     connection: AsyncConnection, after: str, limit: int, *, service_accounts: bool = False
 ) -> list[StoredUser]:
     """Return users, or only service accounts, by name, beginning after the key `after`."""
-    query = select(users).where(users.c.username_key > after).order_by(users.c.username_key).limit(limit)
+    query = _USERS.where(users.c.username_key > after).order_by(users.c.username_key).limit(limit)
     if service_accounts:
         query = query.where(users.c.service_account)
     return await _users(connection, query)
@@ -133,8 +140,9 @@ async def forget_sessions(connection: AsyncConnection, now: datetime) -> None:
 async def lock_token(connection: AsyncConnection, token_hash: bytes) -> StoredToken | None:
     """Return a refresh token with its session and user, locked until the transaction ends."""
     query = (
-        select(users, refresh_tokens.c.session_id, refresh_tokens.c.expires_at, refresh_tokens.c.used_at)
-        .add_columns(user_sessions.c.revoked_at)
+        select(refresh_tokens.c.session_id, refresh_tokens.c.expires_at, refresh_tokens.c.used_at)
+        .add_columns(user_sessions.c.revoked_at, users, _HAS_FACTOR)
+        .select_from(refresh_tokens)
         .join(user_sessions, user_sessions.c.session_id == refresh_tokens.c.session_id)
         .join(users, users.c.user_id == user_sessions.c.user_id)
         .where(refresh_tokens.c.token_hash == token_hash)

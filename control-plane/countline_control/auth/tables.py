@@ -18,6 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from countline_common.data.outbox import outbox_table
+from countline_control.data_keys import data_key_table
 
 SCHEMA = "auth"
 metadata = MetaData(schema=SCHEMA)
@@ -78,6 +79,8 @@ grants = Table(
     # A site, or a group of cameras; with neither the grant covers everything.
     Column("site_id", String, nullable=False),
     Column("camera_ids", ARRAY(String), nullable=False),
+    # Comes from groups at the identity provider; the next login through it replaces the grant.
+    Column("from_groups", Boolean, nullable=False, server_default=text("false")),
     Column("created_by", String, nullable=False),
     Column("created_at", _moment, nullable=False),
     UniqueConstraint("user_id", "role", "site_id", "camera_ids", name="grants_once"),
@@ -133,6 +136,40 @@ key_grants = Table(
     Column("camera_ids", ARRAY(String), nullable=False),
 )
 
+data_keys = data_key_table(metadata)
+
+second_factors = Table(
+    "second_factors",
+    metadata,
+    Column("user_id", ForeignKey(users.c.user_id, ondelete="CASCADE"), primary_key=True),
+    # A secret that is not confirmed yet stands beside the one that it will replace.
+    Column("active", Boolean, primary_key=True),
+    Column("sealed_secret", LargeBinary, nullable=False),
+    Column("secret_key_id", ForeignKey(data_keys.c.key_id), nullable=False),
+    Column("since", _moment, nullable=False),
+    # Step of the last code that was accepted; that code and earlier ones are refused.
+    Column("last_step", BigInteger, nullable=False),
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("user_id", ForeignKey(users.c.user_id, ondelete="CASCADE"), primary_key=True),
+    # SHA-256 of a code, which is random; see `refresh_tokens`. A used code is deleted.
+    Column("code_hash", LargeBinary, primary_key=True),
+)
+
+login_challenges = Table(
+    "login_challenges",
+    metadata,
+    # SHA-256; see `refresh_tokens`.
+    Column("challenge_hash", LargeBinary, primary_key=True),
+    Column("user_id", ForeignKey(users.c.user_id, ondelete="CASCADE"), nullable=False, index=True),
+    # A challenge ends when what the user may do, or the password, changes.
+    Column("access_revision", Integer, nullable=False),
+    Column("expires_at", _moment, nullable=False, index=True),
+)
+
 login_attempts = Table(
     "login_attempts",
     metadata,
@@ -140,6 +177,27 @@ login_attempts = Table(
     Column("key", String, primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("last_at", _moment, nullable=False),
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("identity_id", String, primary_key=True),
+    Column("user_id", ForeignKey(users.c.user_id, ondelete="CASCADE"), nullable=False, index=True),
+    # Address of the identity provider, and the id of the person there.
+    Column("issuer", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("created_at", _moment, nullable=False),
+    Column("last_login_at", _moment),
+    UniqueConstraint("issuer", "subject", name="identities_once"),
+)
+
+oidc_logins = Table(
+    "oidc_logins",
+    metadata,
+    # SHA-256 of the state of a completed login: it completes no other one. Deleted once the state has expired.
+    Column("state_hash", LargeBinary, primary_key=True),
+    Column("used_at", _moment, nullable=False),
 )
 
 settings = Table(

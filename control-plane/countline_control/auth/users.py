@@ -19,6 +19,7 @@ from countline_common.grpc.paging import next_token, page
 from countline_control.auth import domain, store
 from countline_control.auth.access import store as access_store
 from countline_control.auth.access.holding import Grantor, check_may_give, check_remains, grant_problems
+from countline_control.auth.access.places import missing_places
 from countline_control.auth.access.roles import SUPER_ADMIN
 from countline_control.auth.base import AuthBase, place_of
 from countline_control.auth.domain import Grant, StoredUser
@@ -68,8 +69,10 @@ class UserMethods(AuthBase):
                 current = user_message(stored)
                 roles = wanted.roles if "roles" in paths else current.roles
                 grants = wanted.grants if "grants" in paths else current.grants
-                granted = await self._granted(connection, roles, grants, service_account=stored.service_account)
-                user = replace(user, grants=granted)
+                granted = await self._granted(
+                    connection, roles, grants, service_account=stored.service_account, kept=stored.grants
+                )
+                user = replace(user, grants=domain.with_origins(granted, stored.grants))
             if user == stored:
                 return auth_pb2.UpdateUserResponse(user=user_message(stored))
             user = replace(user, revision=stored.revision + 1)
@@ -123,18 +126,36 @@ class UserMethods(AuthBase):
         scoped: Collection[auth_pb2.Grant],
         *,
         service_account: bool = False,
+        kept: Collection[Grant] = (),
     ) -> tuple[Grant, ...]:
         """Return grants of roles over everything, and over scopes.
 
+        Args:
+            connection: of the transaction of the change.
+            roles: names, over everything.
+            scoped: over a site or cameras.
+            service_account: whether they are for one.
+            kept: grants so far; their places may have been deleted meanwhile.
+
         Raises:
-            InvalidInputError: there are none, a name is no role, or a scope is none.
+            InvalidInputError: there are none, a name is no role, a scope is none, or its site or camera does not exist.
+            CountlineError: the service of cameras does not answer.
         """
         wanted = [(name, EVERYTHING) for name in roles]
         wanted += [(each.role, Scope(each.site_id, frozenset(each.camera_ids))) for each in scoped]
         known = await access_store.roles_by_name(connection)
         if problems := grant_problems(wanted, known, len(roles), service_account=service_account):
             raise InvalidInputError("the roles cannot be granted", fields=tuple(problems))
+        await self._check_places([scope for _, scope in wanted[len(roles) :]], {grant.scope for grant in kept})
         return tuple(Grant(name, known[name].permissions, scope) for name, scope in dict.fromkeys(wanted))
+
+    async def _check_places(self, scopes: Sequence[Scope], kept: Collection[Scope]) -> None:
+        """Check that the scopes that are not kept exist."""
+        new = [scope for scope in dict.fromkeys(scopes) if scope not in kept]
+        if not new or self.place_source is None:
+            return
+        if problems := list(missing_places(await self.place_source.places(), new, scopes)):
+            raise InvalidInputError("the roles cannot be granted", fields=tuple(problems))
 
     async def _regranted(
         self, connection: AsyncConnection, holder: Grantor, stored: StoredUser, user: StoredUser

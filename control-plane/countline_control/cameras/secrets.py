@@ -1,35 +1,24 @@
 """Encrypts the addresses of cameras, and the gRPC service that rotates the keys."""
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
-from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import secrets_pb2, secrets_pb2_grpc
 from countline_common.data.outbox import Outbox, OutboxTrail
-from countline_common.grpc.calls import Context, current_principal
+from countline_common.grpc.calls import Context
 from countline_common.grpc.server import Service
 from countline_common.logs import get_logger
-from countline_common.times import to_timestamp
 from countline_control.cameras import store
 from countline_control.cameras.tables import cameras
 from countline_control.data_keys import DataKeys
 from countline_control.database import Database
+from countline_control.key_rotation import Resealed, key_messages, rotate
 
 NAME: Final = "countline.v1.SecretService"
-MOST_PASSES: Final = 3
-"""A change that began before the rotation may still seal with an older key; the next pass finds its row."""
 
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Resealed:
-    """How many addresses were sealed, and how many could not be opened."""
-
-    sealed: int = 0
-    unreadable: int = 0
 
 
 class CameraSecrets:
@@ -106,34 +95,15 @@ class SecretService(secrets_pb2_grpc.SecretServiceServicer):
         async with self._database.begin() as connection:
             # Several transactions follow.
             await self._outbox.record(connection, "secrets/keys", finished=False)
-        key_id = await self._keys.begin_rotation()
-        sealed = 0
-        for _ in range(MOST_PASSES):
-            found = await self._secrets.seal_all()
-            sealed += found.sealed
-            older = await self._keys.end_rotation(key_id)
-            if not older:
-                break
+        done = await rotate(self._keys, self._secrets.seal_all)
         keys = await self._database.read(self._data_keys)
-        master_key_id = next(key.master_key_id for key in keys if key.key_id == key_id)
-        _log.info("data_key.rotated", actor=current_principal().name, key_id=key_id, sealed=sealed, older_keys=older)
         return secrets_pb2.RotateSecretsResponse(
-            key_id=key_id,
-            master_key_id=master_key_id,
-            sealed=sealed,
-            unreadable=found.unreadable,
-            older_keys=older,
+            key_id=done.key_id,
+            master_key_id=next(key.master_key_id for key in keys if key.key_id == done.key_id),
+            sealed=done.sealed,
+            unreadable=done.unreadable,
+            older_keys=done.older_keys,
         )
 
     async def _data_keys(self, connection: AsyncConnection) -> list[secrets_pb2.DataKey]:
-        counts = await store.sealed_addresses(connection)
-        return [
-            secrets_pb2.DataKey(
-                key_id=row["key_id"],
-                master_key_id=row["master_key_id"],
-                created_at=to_timestamp(row["created_at"].timestamp()),
-                secrets=counts.get(row["key_id"], 0),
-                lost=row["lost_at"] is not None,
-            )
-            for row in await self._keys.rows(connection)
-        ]
+        return await key_messages(connection, self._keys, await store.sealed_addresses(connection))

@@ -112,6 +112,12 @@ async def site_of(connection: AsyncConnection, camera_id: str) -> str:
     return await connection.scalar(select(cameras.c.site_id).where(cameras.c.camera_id == camera_id)) or ""
 
 
+async def all_ids(connection: AsyncConnection) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the ids of all sites and of all cameras."""
+    found = [await connection.scalars(select(column)) for column in (sites.c.site_id, cameras.c.camera_id)]
+    return frozenset(found[0]), frozenset(found[1])
+
+
 def _camera_in(reach: Reach) -> ColumnElement[bool]:
     """Return the condition that a camera lies within reach."""
     if reach.everything:

@@ -1,34 +1,33 @@
 """`countline secrets`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from countline.v1.secrets_pb2 import (
-    ListDataKeysRequest,
-    ListDataKeysResponse,
-    RotateSecretsRequest,
-    RotateSecretsResponse,
-)
+from countline.v1.factor_pb2 import ListFactorKeysRequest, RotateFactorKeysRequest, RotateFactorKeysResponse
+from countline.v1.secrets_pb2 import DataKey, ListDataKeysRequest, RotateSecretsRequest, RotateSecretsResponse
 from countline_common.cli.tools import (
     DataOption,
     JsonOption,
     ServerOption,
     ask,
     note,
-    print_change,
-    print_message,
+    print_json,
     print_table,
 )
 from countline_common.errors import InvalidInputError
 from countline_common.files.text_files import read_text
 from countline_common.grpc.client import Client
 from countline_common.grpc.discovery import discover
+from countline_common.http.rest_json import to_json
 from countline_common.secrets.master_keys import MASTER_KEY, new_master_key
 from countline_common.secrets.secret_files import write_secret
 from countline_common.settings import DataFolder
 from countline_common.times import from_timestamp, to_datetime
+
+CAMERAS: Final = "cameras"
+FACTORS: Final = "second factors"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Rotate the keys that encrypt stored secrets.")
 
@@ -40,24 +39,27 @@ def show(json: JsonOption = False, server: ServerOption = None, data: DataOption
     Example: countline secrets show
     """
 
-    async def question(client: Client) -> ListDataKeysResponse:
-        return await client.secrets.ListDataKeys(ListDataKeysRequest())
+    async def question(client: Client) -> list[tuple[str, DataKey]]:
+        cameras = (await client.secrets.ListDataKeys(ListDataKeysRequest())).data_keys
+        factors = (await client.factor.ListFactorKeys(ListFactorKeysRequest())).data_keys
+        return [*((CAMERAS, key) for key in cameras), *((FACTORS, key) for key in factors)]
 
-    response = ask(server, data, question)
+    found = ask(server, data, question)
     if json:
-        print_message(response)
+        print_json({"data_keys": [{"secrets_of": of, **to_json(key)} for of, key in found]})
         return
     rows = [
         (
             key.key_id,
+            of,
             f"{to_datetime(from_timestamp(key.created_at)):%Y-%m-%d %H:%M} UTC",
             str(key.secrets),
             key.master_key_id,
             "lost" if key.lost else "ok",
         )
-        for key in response.data_keys
+        for of, key in found
     ]
-    print_table(("DATA KEY", "CREATED", "SECRETS", "MASTER KEY", "STATE"), rows, "No data keys found.")
+    print_table(("DATA KEY", "SECRETS OF", "CREATED", "SECRETS", "MASTER KEY", "STATE"), rows, "No data keys found.")
 
 
 @app.command("rotate")
@@ -74,21 +76,29 @@ def rotate(
     Example: countline secrets rotate --new-master-key
     """
 
-    async def question(client: Client) -> RotateSecretsResponse:
-        return await client.secrets.RotateSecrets(RotateSecretsRequest())
+    async def question(client: Client) -> tuple[RotateSecretsResponse, RotateFactorKeysResponse]:
+        cameras = await client.secrets.RotateSecrets(RotateSecretsRequest())
+        return cameras, await client.factor.RotateFactorKeys(RotateFactorKeysRequest())
 
     file = _master_key_file(server, data) if new_key else None
     added = _add_key(file) if file is not None else ""
-    response = ask(server, data, question)
-    if file is not None and not response.older_keys:
+    cameras, factors = ask(server, data, question)
+    if file is not None and not cameras.older_keys and not factors.older_keys:
         write_secret(file, added)  # the old master keys wrap nothing any more
-    print_change(
-        response, f"Secrets encrypted with the new data key {response.key_id}: {response.sealed}.", as_json=json
-    )
-    if response.unreadable:
+    if json:
+        print_json({**to_json(cameras), "second_factors": to_json(factors)})
+        return
+    note(f"Secrets encrypted with the new data key {cameras.key_id}: {cameras.sealed}.")
+    note(f"Second factors encrypted with the new data key {factors.key_id}: {factors.sealed}.")
+    if cameras.unreadable:
         note(
-            f"{response.unreadable} secrets could not be decrypted and stay as they are. "
+            f"{cameras.unreadable} secrets could not be decrypted and stay as they are. "
             "Restore their master key, or store them again: countline cameras list"
+        )
+    if factors.unreadable:
+        note(
+            f"{factors.unreadable} second factors could not be decrypted and stay as they are. "
+            "Restore their master key, or let their users set them up again: countline users reset-factor"
         )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from nats.js import JetStreamContext
 
@@ -21,11 +22,22 @@ from countline_control.audit.intake import AuditIntake
 from countline_control.audit.service import AuditService
 from countline_control.audit.setup import AUDIT_KEY, audit_signer, checked_retention, warn_if_unprotected
 from countline_control.audit.upkeep import AuditUpkeep
+from countline_control.auth.access.store import roles_by_name
+from countline_control.auth.oidc.flow import LoginFlow
+from countline_control.auth.oidc.groups import unknown_roles
+from countline_control.auth.oidc.people import OidcLogins
+from countline_control.auth.oidc.provider import IdentityProvider
 from countline_control.auth.service import FIRST_USER, AuthService
+from countline_control.auth.tables import data_keys
+from countline_control.data_keys import DataKeys
 from countline_control.database import Database
 from countline_control.serve.bus import BackgroundBus
 from countline_control.serve.host import ServiceHost
+from countline_control.serve.identity_provider import oidc_config, wrong_mapping
 from countline_control.settings import ControlSettings, missing
+
+OIDC_KEY: Final = "countline oidc logins"
+"""Purpose of the key from which logins through a provider are derived."""
 
 _log = get_logger(__name__)
 
@@ -61,7 +73,8 @@ class IdentityServices:
         self._host = host
         self._bus = bus
         self._current = current
-        self.auth = AuthService(database, self._signer, trusted_proxies=settings.proxy_networks())
+        keys = DataKeys(database, data_keys, settings.master_key_source)
+        self.auth = AuthService(database, self._signer, trusted_proxies=settings.proxy_networks(), data_keys=keys)
 
     async def start(self, verifier: TokenVerifier) -> tuple[Service, ...]:
         """Prepare the database and start the background tasks; return the services to serve.
@@ -73,17 +86,32 @@ class IdentityServices:
             InvalidInputError: a setting or a file that it names cannot be used.
         """
         self.auth.current = self._current
+        await self.auth.data_keys.open(forget_lost=self._settings.forget_lost_secrets)
         await self.auth.prepare()
+        await self._set_up_logins()
         await _ensure_admin(self.auth, self._settings)
         self.auth.password_changed = partial(_forget_first_password, self._settings.admin_password_file)
         verifier.keys = KeyExchange(self.auth.exchange_key, verifier)
         audit = await self._audit()
         return (*self.auth.as_services(), audit.as_service(), self._administration().as_service())
 
+    async def _set_up_logins(self) -> None:
+        """Set who can log in with a password, and the identity provider. It need not answer now."""
+        config = oidc_config(self._settings)
+        self.auth.passwords_for = self._settings.password_logins
+        if config is None:
+            return
+        known = await self._database.read(roles_by_name)
+        if problems := unknown_roles(config.rules, known):
+            raise wrong_mapping(self._settings.oidc_groups_file, problems)
+        self.auth.oidc = OidcLogins(IdentityProvider(config), LoginFlow(self._signer.derive(OIDC_KEY)))
+
     def _administration(self) -> AdministrationService:
         publisher = StatePublisher(self._database, self._jetstream, self._current)
         self._host.spawn("publisher of administration", publisher.run(), publisher.stop)
-        return AdministrationService(self._database, self._signer, self._setting_bases, publisher.changed.set)
+        service = AdministrationService(self._database, self._signer, self._setting_bases, publisher.changed.set)
+        service.current = self._current
+        return service
 
     async def _audit(self) -> AuditService:
         """Start to receive the rows of all services; return the service that shows them."""

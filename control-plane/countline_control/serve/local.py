@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
-from countline_common.errors import CountlineError
+from countline_common.errors import CountlineError, UnavailableError
+from countline_control.auth.access.places import Places
+from countline_control.cameras import store
 from countline_control.cameras.domain import CameraStatus
 from countline_control.cameras.service import CameraService
 from countline_control.cameras.shown import StatusSource
-from countline_control.database import translate
+from countline_control.database import Database, translate
 from countline_control.models.domain import ModelRouting
 from countline_control.models.usage import ModelUsage
 from countline_control.workers.domain import AssignableCamera
@@ -37,6 +39,24 @@ class LocalCameras:
         except Exception as error:
             raise (translate(error) or error) from error
         return [assignable(camera, time_zone) for camera, time_zone in rows]
+
+
+class LocalPlaces:
+    """Reads which sites and cameras exist from the database of cameras, which is opened after auth starts."""
+
+    def __init__(self) -> None:
+        self.database: Database | None = None
+
+    async def places(self) -> Places:
+        """Return all sites and cameras.
+
+        Raises:
+            UnavailableError: the database of cameras does not answer, or is not open yet.
+        """
+        if self.database is None:
+            raise UnavailableError("the service of cameras is starting", hint="try again in a second")
+        site_ids, camera_ids = await self.database.read(store.all_ids)
+        return Places(site_ids, camera_ids)
 
 
 class LocalRouting:

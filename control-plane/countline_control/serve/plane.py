@@ -19,6 +19,8 @@ from countline_common.data.outbox import Outbox, OutboxRelay, OutboxTrail
 from countline_common.data.revocation_feed import RevocationFeed
 from countline_common.grpc.key_exchange import KeyExchange, remote_exchange
 from countline_common.grpc.tokens import TokenVerifier
+from countline_common.logs import get_logger
+from countline_control.auth.access.places import PlaceSource
 from countline_control.cameras.pictures import TurnWatch
 from countline_control.cameras.secrets import CameraSecrets, SecretService
 from countline_control.cameras.service import CameraService
@@ -40,7 +42,7 @@ from countline_control.models.usage import ModelUsage
 from countline_control.serve.bus import BackgroundBus
 from countline_control.serve.host import ServiceHost
 from countline_control.serve.identity import IdentityServices
-from countline_control.serve.local import LocalCameras, LocalRouting, LocalStatuses, NamedModels
+from countline_control.serve.local import LocalCameras, LocalPlaces, LocalRouting, LocalStatuses, NamedModels
 from countline_control.serve.remote import RemoteCameras, RemoteRouting, RemoteStatuses, service_metadata
 from countline_control.settings import ControlSettings, missing
 from countline_control.workers.fleet import Fleet
@@ -52,6 +54,8 @@ from countline_models.deploy import Limits
 SERVICES: Final = ("auth", "cameras", "models", "workers")
 MODEL_CALL_LIMIT_S: Final = 240.0
 """For calls that make Triton load a model: on a GPU it may have to build an engine."""
+
+_log = get_logger(__name__)
 
 
 class ControlPlane:
@@ -77,6 +81,7 @@ class ControlPlane:
         follow_level("control", self._current)
         self._bus: BackgroundBus | None = None
         self._statuses = LocalStatuses()
+        self._places = LocalPlaces()
         self._cameras: CameraService | None = None
         self._models: ModelService | None = None
         self._usage: ModelUsage | None = None
@@ -127,12 +132,14 @@ class ControlPlane:
     async def _start_auth(self) -> None:
         database = await self._database("auth")
         identity = IdentityServices(self._settings, database, self._host, self._bus, self._current)
+        identity.auth.place_source = await self._place_source()
         services = await identity.start(self._verifier)
         self._relay("auth", database, identity.auth.outbox, identity.auth.trail)
         await self._host.listen("auth", self._settings.auth_address, *services)
 
     async def _start_cameras(self) -> None:
         database, statuses = await self._database("cameras"), await self._status_source()
+        self._places.database = database
         keys = DataKeys(database, data_keys, self._settings.master_key_source)
         await CameraSecrets(database, keys).open(forget_lost=self._settings.forget_lost_secrets)
         service = CameraService(database, keys, statuses, self._cameras_changed)
@@ -164,7 +171,7 @@ class ControlPlane:
         self._host.spawn("upkeep of models", upkeep.run(), upkeep.stop)
         self._host.spawn("trials", lifecycle.trials.run(), lifecycle.trials.stop)
         if self._bus is not None:
-            feed = TrialFeed(self._bus, lifecycle.trials)
+            feed = TrialFeed(self._jetstream, lifecycle.trials)
             self._host.spawn("feed of trials", feed.run(), feed.stop)
         self._relay("models", database, outbox, trail)
         await self._host.listen(
@@ -192,6 +199,15 @@ class ControlPlane:
             return self._statuses
         channel = await self._host.channel(self._settings.workers_address)
         return RemoteStatuses(channel, service_metadata(self._settings.service_token_file))
+
+    async def _place_source(self) -> PlaceSource | None:
+        if "cameras" in self._wanted:
+            return self._places
+        if self._settings.service_token_file is None:
+            _log.warning("serve.places_unknown", hint="set COUNTLINE_SERVICE_TOKEN_FILE, so that grants are checked")
+            return None
+        channel = await self._host.channel(self._settings.cameras_address)
+        return RemoteCameras(channel, service_metadata(self._settings.service_token_file))
 
     async def _camera_source(self) -> CameraInventory:
         if self._cameras is not None:

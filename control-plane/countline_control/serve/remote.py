@@ -19,6 +19,7 @@ from countline_common.files.text_files import read_text
 from countline_common.grpc.authorization import Metadata, bearer_metadata
 from countline_common.grpc.errors import translated
 from countline_common.grpc.paging import MAX_SIZE, every_page
+from countline_control.auth.access.places import Places
 from countline_control.cameras.domain import CameraStatus
 from countline_control.cameras.messages import camera_of, status_of
 from countline_control.models.domain import ModelRouting
@@ -52,6 +53,16 @@ class RemoteCameras:
         # A camera of a site that was created between the two calls is found by the next poll.
         cameras = [camera_of(message) for message in found if message.site_id in zones]
         return [assignable(camera, zones[camera.site_id]) for camera in cameras]
+
+    async def places(self) -> Places:
+        """Return all sites and cameras.
+
+        Raises:
+            CountlineError: the service does not answer, or refuses the token.
+        """
+        with translated():
+            sites, cameras = await self._time_zones(), await self._cameras()
+        return Places(frozenset(sites), frozenset(camera.camera_id for camera in cameras))
 
     async def _time_zones(self) -> dict[str, str]:
         sites = await every_page(

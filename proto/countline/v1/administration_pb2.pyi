@@ -67,7 +67,7 @@ class Setting(_message.Message):
     name: _builtins.str
     """Such as `rate_limit.user`."""
     type: _builtins.str
-    """`number` or `word`."""
+    """`number`, `word` or `roles`: names of roles, separated by commas."""
     default: _builtins.str
     """Value without environment and change."""
     value: _builtins.str

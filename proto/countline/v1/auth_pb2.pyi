@@ -38,6 +38,8 @@ class User(_message.Message):
     MUST_CHANGE_PASSWORD_FIELD_NUMBER: _builtins.int
     LAST_LOGIN_AT_FIELD_NUMBER: _builtins.int
     SERVICE_ACCOUNT_FIELD_NUMBER: _builtins.int
+    SECOND_FACTOR_FIELD_NUMBER: _builtins.int
+    MUST_SET_UP_SECOND_FACTOR_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     username: _builtins.str
     """Unique; case is ignored."""
@@ -51,6 +53,12 @@ class User(_message.Message):
     """True until the user has replaced a one-time password. Until then the user can do nothing else."""
     service_account: _builtins.bool
     """True for a user that has no password and works with API keys."""
+    second_factor: _builtins.bool
+    """True for a user whose logins ask for a code too."""
+    must_set_up_second_factor: _builtins.bool
+    """True until the user has set up the second factor that a role requires. Until then the user can do nothing else. Set
+    only in answers to the user itself.
+    """
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of roles that the user holds over everything: `super-admin`, `admin`, `operator`, `viewer`, `guest`, or custom
@@ -82,14 +90,41 @@ class User(_message.Message):
         must_change_password: _builtins.bool = ...,
         last_login_at: _timestamp_pb2.Timestamp | None = ...,
         service_account: _builtins.bool = ...,
+        second_factor: _builtins.bool = ...,
+        must_set_up_second_factor: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "last_login_at", b"last_login_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "disabled", b"disabled", "display_name", b"display_name", "email", b"email", "grants", b"grants", "last_login_at", b"last_login_at", "must_change_password", b"must_change_password", "revision", b"revision", "roles", b"roles", "service_account", b"service_account", "user_id", b"user_id", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "disabled", b"disabled", "display_name", b"display_name", "email", b"email", "grants", b"grants", "last_login_at", b"last_login_at", "must_change_password", b"must_change_password", "must_set_up_second_factor", b"must_set_up_second_factor", "revision", b"revision", "roles", b"roles", "second_factor", b"second_factor", "service_account", b"service_account", "user_id", b"user_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___User: _TypeAlias = User  # noqa: Y015
+
+@_typing.final
+class LoginChallenge(_message.Message):
+    """What a right password gives to a user with a second factor. It permits nothing but `FactorService.FinishLogin`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHALLENGE_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    challenge: _builtins.str
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        challenge: _builtins.str = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "expires_at", b"expires_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoginChallenge: _TypeAlias = LoginChallenge  # noqa: Y015
 
 @_typing.final
 class Session(_message.Message):
@@ -293,19 +328,27 @@ class LoginResponse(_message.Message):
 
     TOKENS_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
+    SECOND_FACTOR_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def tokens(self) -> Global___Tokens: ...
+    def tokens(self) -> Global___Tokens:
+        """Missing, as `user` is, if the login asks for a second factor."""
+
     @_builtins.property
     def user(self) -> Global___User: ...
+    @_builtins.property
+    def second_factor(self) -> Global___LoginChallenge:
+        """Set if the password was right and a code is still needed."""
+
     def __init__(
         self,
         *,
         tokens: Global___Tokens | None = ...,
         user: Global___User | None = ...,
+        second_factor: Global___LoginChallenge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["tokens", b"tokens", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["second_factor", b"second_factor", "tokens", b"tokens", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["tokens", b"tokens", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["second_factor", b"second_factor", "tokens", b"tokens", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

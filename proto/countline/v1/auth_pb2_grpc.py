@@ -182,7 +182,8 @@ class AuthServiceServicer:
     """
 
     def Login(self, request, context):
-        """Exchanges a user name and a password for tokens.
+        """Exchanges a user name and a password for tokens, or for a challenge if the user has a second factor: then
+        `FactorService.FinishLogin` completes the login.
         Errors: UNAUTHENTICATED if name or password is wrong (the answer does not say which); RESOURCE_EXHAUSTED after too
         many failures.
         """

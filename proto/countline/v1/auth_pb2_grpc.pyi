@@ -34,7 +34,8 @@ class AuthServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuthServiceAsyncStub: ...
     Login: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.LoginResponse]
-    """Exchanges a user name and a password for tokens.
+    """Exchanges a user name and a password for tokens, or for a challenge if the user has a second factor: then
+    `FactorService.FinishLogin` completes the login.
     Errors: UNAUTHENTICATED if name or password is wrong (the answer does not say which); RESOURCE_EXHAUSTED after too
     many failures.
     """
@@ -121,7 +122,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Login: _aio.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.LoginResponse]  # type: ignore[assignment]
-    """Exchanges a user name and a password for tokens.
+    """Exchanges a user name and a password for tokens, or for a challenge if the user has a second factor: then
+    `FactorService.FinishLogin` completes the login.
     Errors: UNAUTHENTICATED if name or password is wrong (the answer does not say which); RESOURCE_EXHAUSTED after too
     many failures.
     """
@@ -211,7 +213,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.LoginRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.LoginResponse, _abc.Awaitable[_auth_pb2.LoginResponse]]:
-        """Exchanges a user name and a password for tokens.
+        """Exchanges a user name and a password for tokens, or for a challenge if the user has a second factor: then
+        `FactorService.FinishLogin` completes the login.
         Errors: UNAUTHENTICATED if name or password is wrong (the answer does not say which); RESOURCE_EXHAUSTED after too
         many failures.
         """

@@ -60,7 +60,8 @@ class SecretServiceServicer:
 
     def RotateSecrets(self, request, context):
         """Reads the master keys again, makes a new data key under the first of them, seals every secret with it, and deletes the
-        data keys that no secret needs. Cameras are counted meanwhile.
+        data keys that no secret needs. Cameras are counted meanwhile. Second factors have data keys of their own:
+        `FactorService.RotateFactorKeys`. Call both before a master key is removed, as `countline secrets rotate` does.
         Errors: FAILED_PRECONDITION if a data key needs a master key that is not there; nothing is changed then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -37,7 +37,8 @@ class SecretServiceStub:
     """Lists the data keys, the newest first."""
     RotateSecrets: _grpc.UnaryUnaryMultiCallable[_secrets_pb2.RotateSecretsRequest, _secrets_pb2.RotateSecretsResponse]
     """Reads the master keys again, makes a new data key under the first of them, seals every secret with it, and deletes the
-    data keys that no secret needs. Cameras are counted meanwhile.
+    data keys that no secret needs. Cameras are counted meanwhile. Second factors have data keys of their own:
+    `FactorService.RotateFactorKeys`. Call both before a master key is removed, as `countline secrets rotate` does.
     Errors: FAILED_PRECONDITION if a data key needs a master key that is not there; nothing is changed then.
     """
 
@@ -50,7 +51,8 @@ class SecretServiceAsyncStub(SecretServiceStub):
     """Lists the data keys, the newest first."""
     RotateSecrets: _aio.UnaryUnaryMultiCallable[_secrets_pb2.RotateSecretsRequest, _secrets_pb2.RotateSecretsResponse]  # type: ignore[assignment]
     """Reads the master keys again, makes a new data key under the first of them, seals every secret with it, and deletes the
-    data keys that no secret needs. Cameras are counted meanwhile.
+    data keys that no secret needs. Cameras are counted meanwhile. Second factors have data keys of their own:
+    `FactorService.RotateFactorKeys`. Call both before a master key is removed, as `countline secrets rotate` does.
     Errors: FAILED_PRECONDITION if a data key needs a master key that is not there; nothing is changed then.
     """
 
@@ -72,7 +74,8 @@ class SecretServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_secrets_pb2.RotateSecretsResponse, _abc.Awaitable[_secrets_pb2.RotateSecretsResponse]]:
         """Reads the master keys again, makes a new data key under the first of them, seals every secret with it, and deletes the
-        data keys that no secret needs. Cameras are counted meanwhile.
+        data keys that no secret needs. Cameras are counted meanwhile. Second factors have data keys of their own:
+        `FactorService.RotateFactorKeys`. Call both before a master key is removed, as `countline secrets rotate` does.
         Errors: FAILED_PRECONDITION if a data key needs a master key that is not there; nothing is changed then.
         """
 

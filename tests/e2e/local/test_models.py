@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from tests.fixtures.forked.command import countline
 from tests.fixtures.local.system import COUNTLINE, System, wait_for
 
 from countline_local.triton.shipped_models import find_shipped
@@ -43,8 +44,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 def say(system: System, *words: str) -> str:
-    """Give a command as an operator would; returns what it prints."""
-    done = system.run(*words)
+    """Give a command as an operator would; returns what it prints. Forked, it leaves the processor to the cameras."""
+    done = system.run(*words, command=countline())
     assert done.returncode == 0, f"countline {' '.join(words)}: {done.stderr}"
     return done.stdout
 

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack, ingesting
+from tests.fixtures.control.schemas import control_database
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
 
@@ -100,11 +101,6 @@ def execute(analytics_dsn: str) -> Callable[..., None]:
     return run
 
 
-async def _migrate_control(dsn: str) -> None:
-    for service in SERVICES:
-        await migrate(dsn, f"countline_control.{service}", service)
-
-
 @pytest.fixture
 def api_settings() -> dict[str, object]:
     """Settings of the API beside the usual ones; a module can have its own."""
@@ -135,7 +131,7 @@ async def stack(
     (tmp_path / "key").write_bytes(private)
     (tmp_path / "key.pub").write_bytes(public)
     (tmp_path / "password").write_text(f"{ADMIN_PASSWORD}\n")
-    control_dsn = await postgres.clone("control_of_analytics", _migrate_control)
+    control_dsn = await control_database(postgres)
     free = {f"{name}_address": "127.0.0.1:0" for name in ("auth", "cameras", "workers", "models")}
     control = ControlSettings(
         **free,

@@ -4,14 +4,13 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.fixtures.analytics.factory import NOON, crossing, record, subject
 
 from countline_analytics.ingest.records import decode
 from countline_analytics.ingest.writer import CountWriter
-from countline_analytics.instants import from_unix
 from countline_analytics.store.rollups import find_rollups
 from countline_common.times import to_timestamp
 
@@ -113,7 +112,7 @@ async def test_counts_stay_when_crossings_are_forgotten(engine: AsyncEngine, sca
     await rollups.refresh()
     before = scalar("SELECT sum(count) FROM analytics.counts_15m")
     rows = scalar("SELECT count(*) FROM analytics.crossings")
-    await rollups.forget("crossings", from_unix(NOON) - timedelta(days=5))
+    await rollups.forget("crossings", datetime.fromtimestamp(NOON, UTC) - timedelta(days=5))
     left = scalar("SELECT count(*) FROM analytics.crossings")
     assert left < rows
     await feeder.write(3)

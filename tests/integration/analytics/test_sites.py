@@ -123,15 +123,15 @@ async def announced(nats_server: NatsServer, engine: AsyncEngine) -> AsyncIterat
     client = await nats.connect(nats_server.url)
     js = client.jetstream()
     await bus.ensure_streams(js)
-    stopping = asyncio.Event()
-    task = asyncio.create_task(SiteFollower(client, engine).run(stopping))
+    follower = SiteFollower(lambda: js, engine)
+    task = asyncio.create_task(follower.run())
 
     async def publish(data: bytes | cameras_pb2.Site) -> None:
         content = data if isinstance(data, bytes) else data.SerializeToString()
         await js.publish("countline.domain.site.updated", content)
 
     yield publish
-    stopping.set()
+    follower.stop()
     await task
     await client.close()
 

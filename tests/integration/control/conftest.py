@@ -8,18 +8,19 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.fixtures.control.auth import PASSWORD, Auth, Clock
+from tests.fixtures.control.schemas import control_database
 from tests.fixtures.postgres import PostgresServer
 
 from countline.v1 import (
     audit_pb2_grpc,
     auth_pb2_grpc,
     cameras_pb2_grpc,
+    factor_pb2_grpc,
     keys_pb2_grpc,
     models_pb2_grpc,
     secrets_pb2_grpc,
     workers_pb2_grpc,
 )
-from countline_common.data.database import migrate
 from countline_common.grpc import tokens
 from countline_common.grpc.authorization import bearer_metadata
 from countline_common.secrets.master_keys import new_master_key
@@ -36,19 +37,22 @@ CALL_TIMEOUT_S = 30.0
 
 
 class Caller:
-    """Stubs of every service whose calls carry one token, or none."""
+    """Stubs of the services that run, whose calls carry one token, or none."""
 
     def __init__(self, channels: dict[str, grpc.aio.Channel], token: str | None) -> None:
         self.metadata = bearer_metadata(token) if token else ()
         self.channels = channels
         self.audit = _Stub(audit_pb2_grpc.AuditServiceStub(channels["auth"]), self.metadata)
         self.auth = _Stub(auth_pb2_grpc.AuthServiceStub(channels["auth"]), self.metadata)
+        self.factor = _Stub(factor_pb2_grpc.FactorServiceStub(channels["auth"]), self.metadata)
         self.keys = _Stub(keys_pb2_grpc.KeyServiceStub(channels["auth"]), self.metadata)
-        self.cameras = _Stub(cameras_pb2_grpc.CameraServiceStub(channels["cameras"]), self.metadata)
+        if "cameras" in channels:
+            self.cameras = _Stub(cameras_pb2_grpc.CameraServiceStub(channels["cameras"]), self.metadata)
+            self.secrets = _Stub(secrets_pb2_grpc.SecretServiceStub(channels["cameras"]), self.metadata)
         if "models" in channels:
             self.models = _Stub(models_pb2_grpc.ModelServiceStub(channels["models"]), self.metadata)
-        self.secrets = _Stub(secrets_pb2_grpc.SecretServiceStub(channels["cameras"]), self.metadata)
-        self.workers = _Stub(workers_pb2_grpc.WorkerServiceStub(channels["workers"]), self.metadata)
+        if "workers" in channels:
+            self.workers = _Stub(workers_pb2_grpc.WorkerServiceStub(channels["workers"]), self.metadata)
 
 
 class _Stub:
@@ -92,11 +96,6 @@ class Control:
         return Caller(self.channels, token)
 
 
-async def _migrate_all(dsn: str) -> None:
-    for service in SERVICES:
-        await migrate(dsn, f"countline_control.{service}", service)
-
-
 @pytest.fixture
 def keys(tmp_path: Path) -> tuple[Path, Path]:
     """Files of a private and a public key."""
@@ -110,7 +109,7 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
 @pytest.fixture
 async def control_dsn(postgres: PostgresServer) -> AsyncIterator[str]:
     """An empty database with the schemas of all services."""
-    dsn = await postgres.clone("control", _migrate_all)
+    dsn = await control_database(postgres)
     yield dsn
     postgres.drop_database(dsn)
 
@@ -142,7 +141,7 @@ def make_settings(keys: tuple[Path, Path], tmp_path: Path) -> Callable[..., Cont
 
 @pytest.fixture
 async def start_control(make_settings) -> AsyncIterator[Callable]:
-    """Starts control-planes; stops them after the test."""
+    """Starts control-planes; stops them after the test. Ask for `nats_server` first: a stop waits for a lost NATS."""
     async with AsyncExitStack() as stack:
 
         async def start(dsn: str, wanted: tuple[str, ...] = SERVICES, **changes: object) -> Control:
@@ -156,8 +155,8 @@ async def start_control(make_settings) -> AsyncIterator[Callable]:
                 control.channels["administration"] = control.channels["auth"]
             if "cameras" in control.channels:  # the service of secrets has the same address
                 control.channels["secrets"] = control.channels["cameras"]
-            if "auth" in control.channels:  # so have the services of the audit and of keys
-                control.channels["audit"] = control.channels["keys"] = control.channels["auth"]
+            if "auth" in control.channels:  # so have the services of the audit, of second factors, of keys and of OIDC
+                control.channels |= dict.fromkeys(("audit", "factor", "keys", "oidc"), control.channels["auth"])
             return control
 
         yield start
@@ -174,6 +173,7 @@ async def auth(control_dsn: str) -> AsyncIterator[Auth]:
     """The service of auth alone, with the user `admin`."""
     database = Database(control_dsn)
     auth = Auth(database, Clock())
+    await auth.service.data_keys.open()
     await auth.service.prepare()
     await auth.service.create_first_admin(PASSWORD)
     async with auth.server, grpc.aio.insecure_channel(auth.server.address) as auth.channel:

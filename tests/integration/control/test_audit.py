@@ -49,7 +49,7 @@ async def resources(control: Control) -> list[str]:
 
 
 async def test_rows_of_an_outage_arrive_later_once_with_the_time_they_happened(
-    control_dsn: str, start_control, nats_server: NatsServer
+    control_dsn: str, nats_server: NatsServer, start_control
 ) -> None:
     control = await start_control(control_dsn, nats_url=nats_server.url)
     await add_site(control, "before")
@@ -66,6 +66,22 @@ async def test_rows_of_an_outage_arrive_later_once_with_the_time_they_happened(
     (row,) = [record.row for record in await listed(control, resource="sites/during")]
     assert row.at == during.at
     assert (await verified(control)).intact
+
+
+async def test_what_is_no_row_goes_to_the_dead_letters_once_with_the_reason(
+    control: Control, nats_server: NatsServer
+) -> None:
+    client = await nats.connect(nats_server.url)
+    js = client.jetstream()
+    await js.publish("countline.audit.rows.cameras", b"\xff no row")
+    await add_site(control, "after")
+    await until(lambda: _has(control, "sites/after"))
+    letter = await js.get_last_msg(bus.DLQ, "countline.dlq.AUDIT")
+    assert letter.data == b"\xff no row"
+    assert letter.headers is not None
+    assert letter.headers["Countline-Reason"].startswith("no row of the audit")
+    assert letter.headers["Nats-Msg-Id"] == f"AUDIT-{letter.headers['Countline-Stream-Sequence']}"
+    await client.close()
 
 
 async def _has(control: Control, resource: str) -> bool:
@@ -112,9 +128,9 @@ def _row(number: int) -> AuditRow:
 
 
 @pytest.fixture
-async def control(control_dsn: str, start_control, nats_server: NatsServer) -> Control:
-    """A control-plane with NATS."""
-    return await start_control(control_dsn, nats_url=nats_server.url)
+async def control(control_dsn: str, nats_server: NatsServer, start_control) -> Control:
+    """The control-plane's part that keeps the audit, with NATS."""
+    return await start_control(control_dsn, ("auth",), nats_url=nats_server.url)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from countline.v1.cameras_pb2 import (
     Site,
     UpdateCameraRequest,
 )
+from countline.v1.factor_pb2 import RotateFactorKeysRequest
 from countline.v1.secrets_pb2 import ListDataKeysRequest, RotateSecretsRequest
 from countline_common.access.vocabulary import Permission
 from countline_common.errors import ConflictError
@@ -185,6 +186,7 @@ async def test_keys_are_rotated_while_cameras_are_changed(control_dsn, start_con
     (key,) = (await caller.secrets.ListDataKeys(ListDataKeysRequest())).data_keys
     assert (key.key_id, key.secrets, key.lost) == (rotated.key_id, len(names), False)
     assert key.key_id != old.key_id
+    await caller.factor.RotateFactorKeys(RotateFactorKeysRequest())  # auth has data keys of its own
     key_file.write_text(new_master)  # the old master key is needed no more
     restarted = await started(start_control, control_dsn, key_file)
     assert {await url_of(restarted, name) for name in names} == {f"{URL}?v=4"}

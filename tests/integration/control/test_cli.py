@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
+from pyotp import TOTP
 from tests.fixtures.analytics.stack import until
 from tests.fixtures.forked.command import countline
 
@@ -397,3 +399,49 @@ async def test_maintenance_is_switched_by_command_without_nats_and_names_its_rea
 
 async def _added(shell: Shell) -> bool:
     return (await shell.run("sites", "add", "other", "--time-zone", "UTC"))[0] == 0
+
+
+async def test_a_second_factor_is_set_up_used_and_switched_off(shell: Shell) -> None:
+    await shell.ok("users", "add", "vera", "--password-stdin", stdin="a long password\n")
+    away = {name: value for name, value in shell.environment.items() if name != "COUNTLINE_DATA"}
+    login = ("login", "--server", shell.server, "--username", "vera", "--password-stdin")
+    await shell.ok(*login, stdin="a long password\n", environment=away)
+    assert "off" in await shell.ok("auth", "factor", "status", environment=away)
+    app, codes = await _enrolled(shell, away)
+    assert len(codes) == 10
+    code, out, err = await shell.run(*login, stdin="a long password\n", environment=away)
+    assert (code, out, "the code is missing" in err, "--code" in err) == (1, "", True, True)
+    code, _, err = await shell.run(*login, "--code", "000000", stdin="a long password\n", environment=away)
+    assert (code, "the code is wrong" in err) == (1, True)
+    assert "as vera" in await shell.ok(*login, "--code", app.now(), stdin="a long password\n", environment=away)
+    assert "recovery codes left: 10" in await shell.ok("auth", "factor", "status", environment=away)
+    renew = ("auth", "factor", "recovery-codes", "--password-stdin", "--code")
+    new = await shell.json(*renew, codes[0], stdin="a long password\n", environment=away)
+    off = ("auth", "factor", "disable", "--yes", "--password-stdin", "--code")
+    code, _, err = await shell.run(*off, codes[1], stdin="a long password\n", environment=away)
+    assert (code, "code" in err) == (1, True), "earlier recovery codes have ended"
+    await shell.ok(*off, new["recovery_codes"][0], stdin="a long password\n", environment=away)
+    await shell.ok(*login, stdin="a long password\n", environment=away)
+    await _enrolled(shell, away)
+    assert "Reset the second factor of vera" in await shell.ok("users", "reset-factor", "vera", "--yes")
+    await shell.ok(*login, stdin="a long password\n", environment=away)
+
+
+async def _enrolled(shell: Shell, environment: dict[str, str]) -> tuple[TOTP, list[str]]:
+    """Set up a second factor as a program does that answers to what the command prints."""
+    process = await asyncio.create_subprocess_exec(
+        str(countline()), "auth", "factor", "enable", "--password-stdin",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env=environment, cwd=shell.folder,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stderr is not None
+    process.stdin.write(b"a long password\n")
+    async with asyncio.timeout(60):
+        while not (line := (await process.stderr.readline()).decode()).startswith("Secret: "):
+            assert line, "the command ended without a secret"
+        app = TOTP(line.split()[1])
+        # Of the step before, so that the present code is unused.
+        out, err = await process.communicate(f"{app.at(int(time.time()) - 30)}\n".encode())
+    assert process.returncode == 0, err
+    return app, out.decode().split()

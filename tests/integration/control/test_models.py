@@ -159,8 +159,8 @@ async def service(
     request: pytest.FixtureRequest,
     session_triton: FreshTriton,
     control_dsn: str,
-    start_control,
     nats_server: NatsServer,
+    start_control,
     forked_probe: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Service:

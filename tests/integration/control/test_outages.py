@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.fixtures.control.schemas import control_database
 from tests.fixtures.postgres import PostgresServer
 
 from countline.v1 import cameras_pb2, workers_pb2
@@ -15,14 +16,14 @@ from countline_common.errors import UnavailableError
 from countline_common.grpc.errors import from_rpc_error
 from countline_control.settings import ControlSettings
 
-from .conftest import LEASE_S, Control, _migrate_all, _Stub
+from .conftest import LEASE_S, Control, _Stub
 from .test_workers import create_camera, working
 
 
 @pytest.fixture
 async def frail(own_postgres: PostgresServer, start_control) -> AsyncIterator[Control]:
     """A control-plane on a PostgreSQL that may be killed."""
-    return await start_control(await own_postgres.clone("control", _migrate_all))
+    return await start_control(await control_database(own_postgres))
 
 
 async def _health(control: Control, name: str, service: str) -> int:

@@ -9,8 +9,10 @@ from countline.v1 import (
     audit_pb2,
     auth_pb2,
     cameras_pb2,
+    factor_pb2,
     keys_pb2,
     models_pb2,
+    oidc_pb2,
     secrets_pb2,
     workers_pb2,
 )
@@ -24,7 +26,9 @@ SERVICES = {
     "administration": administration_pb2.DESCRIPTOR.services_by_name["AdministrationService"],
     "audit": audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
     "auth": auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
+    "factor": factor_pb2.DESCRIPTOR.services_by_name["FactorService"],
     "keys": keys_pb2.DESCRIPTOR.services_by_name["KeyService"],
+    "oidc": oidc_pb2.DESCRIPTOR.services_by_name["OidcService"],
     "cameras": cameras_pb2.DESCRIPTOR.services_by_name["CameraService"],
     "models": models_pb2.DESCRIPTOR.services_by_name["ModelService"],
     "secrets": secrets_pb2.DESCRIPTOR.services_by_name["SecretService"],
@@ -37,8 +41,12 @@ VIEWER_MAY = {
     "ListModels", "GetModel", "ListTrials", "GetTrial", "ListServing",
     "UpdateCurrentUser", "ChangePassword", "ListOwnSessions", "EndOwnSession", "LogoutEverywhere",
     "CreateKey", "ListKeys", "RevokeKey", "RotateKey",
+    "GetFactor", "BeginFactor", "ConfirmFactor", "DisableFactor", "RenewRecoveryCodes",
 }  # fmt: skip
-PUBLIC = {"Login", "RefreshToken", "Logout", "ExchangeKey"}
+PUBLIC = {
+    "Login", "FinishLogin", "RefreshToken", "Logout", "ExchangeKey", "GetLoginMethods", "StartOidcLogin",
+    "FinishOidcLogin",
+}  # fmt: skip
 OUTSIDE = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 

@@ -141,17 +141,24 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return render(tmp_path_factory.mktemp("film") / "film.mp4", passes, pause_s=0.3)
 
 
+LINES = (Line("middle", MIDDLE), Line("left", ((0.3, 0.0), (0.3, 1.0))))
+
+
+@pytest.fixture(scope="module")
+def alone(servers: TritonServer, film: Path) -> Diary:
+    """The film, counted without company."""
+    return counted(servers, 4, [plan("cam", film, LINES, "blob")])
+
+
 @pytest.mark.parametrize(("max_batch", "others", "workers"), [(1, 0, 1), (3, 1, 1), (8, 4, 1), (8, 0, 2), (2, 2, 3)])
 def test_a_file_is_counted_alike_in_any_company(
-    servers: TritonServer, film: Path, max_batch: int, others: int, workers: int
+    servers: TritonServer, film: Path, alone: Diary, max_batch: int, others: int, workers: int
 ) -> None:
-    lines = [Line("middle", MIDDLE), Line("left", ((0.3, 0.0), (0.3, 1.0)))]
-    alone = counted(servers, 4, [plan("cam", film, lines, "blob")])
     company = [
-        plan(f"other-{i}", film, lines, "blob", rate=random.Random(i).choice([0.0, 5.0, 12.0])) for i in range(others)
+        plan(f"other-{i}", film, LINES, "blob", rate=random.Random(i).choice([0.0, 5.0, 12.0])) for i in range(others)
     ]
-    elsewhere = [[plan("cam", film, lines, "blob"), *company]] * (workers - 1)
-    again = counted(servers, max_batch, [*company, plan("cam", film, lines, "blob")], *elsewhere)
+    elsewhere = [[plan("cam", film, LINES, "blob"), *company]] * (workers - 1)
+    again = counted(servers, max_batch, [*company, plan("cam", film, LINES, "blob")], *elsewhere)
     assert alone.crossings["cam"] == 12
     assert (again.largest_batch > 1) == (max_batch > 1)
     assert again.entries["cam"] == alone.entries["cam"]

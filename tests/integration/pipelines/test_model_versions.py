@@ -70,7 +70,7 @@ def undisturbed(records: list[events_pb2.TrialRecord]) -> list[events_pb2.TrialR
 async def test_cameras_of_every_kind_go_to_another_version_and_back(
     worker: WorkerProcess, nats_server: NatsServer, control_double: ControlDouble, tmp_path: Path
 ) -> None:
-    passes = {"fast": 120, "realtime": 24}
+    passes = {"fast": 90, "realtime": 24}
     sources = {
         "loop": (film(tmp_path / "loop.mp4", 2), cameras_pb2.PLAYBACK_LOOP, 1),
         "fast": (film(tmp_path / "fast.mp4", passes["fast"]), cameras_pb2.PLAYBACK_FAST, 0),

@@ -4,18 +4,18 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 from tests.fixtures.clips import Pass, blob_model, render
+from tests.fixtures.forked.command import countline
 
-COUNTLINE = Path(sys.executable).with_name("countline")
-PASSES = 36
+PASSES = 30
 KILLED_AT_FRAME = 200
 PATIENCE_S = 120.0
 
@@ -33,21 +33,38 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return render(tmp_path_factory.mktemp("clip") / "long.mp4", passes)
 
 
+@dataclass(frozen=True)
+class Count:
+    """A `countline count` that runs."""
+
+    process: subprocess.Popen[str]
+    others: set[psutil.Process]
+    """The Tritons that ran before."""
+
+    def abort_triton(self) -> None:
+        (server,) = tritons() - self.others
+        os.kill(server.pid, signal.SIGABRT)
+
+
+def tritons() -> set[psutil.Process]:
+    """Every Triton of this test process."""
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found |= {process} if process.name() == "tritonserver" else set()
+    return found
+
+
 @contextmanager
-def counting(clip: Path, model: Path) -> Iterator[subprocess.Popen[str]]:
+def counting(clip: Path, model: Path) -> Iterator[Count]:
+    others = tritons()
     options = ("--line", "middle:0.5,0,0.5,1", "--json", "--progress-json")
-    command = [str(COUNTLINE), "count", str(clip), "--model", str(model), *options]
+    command = [str(countline()), "count", str(clip), "--model", str(model), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            yield process
+            yield Count(process, others)
         finally:
             process.kill()
-
-
-def abort_triton(process: "subprocess.Popen[str]") -> None:
-    servers = [each for each in psutil.Process(process.pid).children(recursive=True) if each.name() == "tritonserver"]
-    assert len(servers) == 1
-    os.kill(servers[0].pid, signal.SIGABRT)
 
 
 def said(process: "subprocess.Popen[str]", is_awaited: Callable[[str], bool]) -> list[str]:
@@ -68,13 +85,13 @@ def reached(frame: int) -> Callable[[str], bool]:
 
 @pytest.mark.timeout(300)
 def test_an_aborted_triton_is_restarted_and_the_count_is_unchanged(long_clip: Path, model: Path) -> None:
-    with counting(long_clip, model) as process:
-        undisturbed, _ = process.communicate(timeout=PATIENCE_S)
-    with counting(long_clip, model) as process:
-        said(process, reached(KILLED_AT_FRAME))
-        abort_triton(process)
-        output, errors = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, errors
+    with counting(long_clip, model) as count:
+        undisturbed, _ = count.process.communicate(timeout=PATIENCE_S)
+    with counting(long_clip, model) as count:
+        said(count.process, reached(KILLED_AT_FRAME))
+        count.abort_triton()
+        output, errors = count.process.communicate(timeout=PATIENCE_S)
+    assert count.process.returncode == 0, errors
     assert json.loads(output) == json.loads(undisturbed)
     assert len(json.loads(output)["events"]) == PASSES
     warnings = [line for line in errors.splitlines() if line.startswith("warning: ")]
@@ -83,14 +100,14 @@ def test_an_aborted_triton_is_restarted_and_the_count_is_unchanged(long_clip: Pa
 
 @pytest.mark.timeout(300)
 def test_the_fourth_abort_ends_the_count_with_a_clear_error(long_clip: Path, model: Path) -> None:
-    with counting(long_clip, model) as process:
-        said(process, reached(1))
+    with counting(long_clip, model) as count:
+        said(count.process, reached(1))
         for restart in range(1, 4):
-            abort_triton(process)
-            said(process, lambda line, restart=restart: line.endswith(f"was restarted ({restart} of 3)"))
-        abort_triton(process)
-        output, errors = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 1
+            count.abort_triton()
+            said(count.process, lambda line, restart=restart: line.endswith(f"was restarted ({restart} of 3)"))
+        count.abort_triton()
+        output, errors = count.process.communicate(timeout=PATIENCE_S)
+    assert count.process.returncode == 1
     assert "after 3 restarts" in json.loads(output)["fault"]["message"]
     assert "error: Triton ended by itself with status -6 after 3 restarts" in errors
     assert "Traceback" not in errors

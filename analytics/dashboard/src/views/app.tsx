@@ -6,6 +6,7 @@ import { count, percent } from "../format";
 import type { SessionKeeper } from "../session";
 import { Store } from "../store";
 import { Cameras } from "./cameras";
+import { FactorDialog } from "./factor";
 import { Header } from "./header";
 import { Login } from "./login";
 
@@ -24,6 +25,7 @@ export function App({ api, sessions, socketUrl }: Props) {
 
 function Dashboard({ api, username, socketUrl }: { api: Api; username: string; socketUrl: string }) {
   const [store] = useState(() => new Store(api, socketUrl));
+  const [showsFactor, setShowsFactor] = useState(false);
   useEffect(() => {
     store.start();
     return () => store.stop();
@@ -31,7 +33,13 @@ function Dashboard({ api, username, socketUrl }: { api: Api; username: string; s
   return (
     <>
       <Title store={store} />
-      <Header store={store} username={username} onLogout={() => void api.logout()} />
+      <Header
+        store={store}
+        username={username}
+        onFactor={() => setShowsFactor(true)}
+        onLogout={() => void api.logout()}
+      />
+      {showsFactor && <FactorDialog api={api} onClose={() => setShowsFactor(false)} />}
       <Cameras store={store} api={api} />
       <div class="unseen" role="status" aria-live="polite">
         {store.announcement}

@@ -6,7 +6,14 @@ import type { Store } from "../store";
 import { overall } from "./app";
 import { Logo } from "./icons";
 
-export function Header({ store, username, onLogout }: { store: Store; username: string; onLogout: () => void }) {
+interface Props {
+  store: Store;
+  username: string;
+  onFactor: () => void;
+  onLogout: () => void;
+}
+
+export function Header({ store, username, onFactor, onLogout }: Props) {
   return (
     <header class="top">
       <h1 class="brand">
@@ -17,6 +24,9 @@ export function Header({ store, username, onLogout }: { store: Store; username: 
       <Link store={store} />
       <div class="who">
         <span class="username">{username}</span>
+        <button type="button" class="quiet" onClick={onFactor}>
+          Second factor
+        </button>
         <button type="button" class="quiet" onClick={onLogout}>
           Log out
         </button>

@@ -60,7 +60,7 @@ def check_remains(others: int, name: str, action: str) -> None:
     """Check that a super-admin remains after a change.
 
     Args:
-        others: enabled super-admins besides the changed user.
+        others: enabled super-admins with a password besides the changed user.
         name: of the changed user, who is one.
         action: past participle, such as `deleted`.
 
@@ -70,7 +70,7 @@ def check_remains(others: int, name: str, action: str) -> None:
     if not others:
         raise ConflictError(
             f"{name!r} is the last super-admin and cannot be {action}",
-            hint="make another user super-admin first: countline users set NAME --role super-admin",
+            hint="make another user with a password super-admin first: countline users set NAME --role super-admin",
         )
 
 

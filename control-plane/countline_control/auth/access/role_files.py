@@ -18,21 +18,13 @@ from graphlib import CycleError, TopologicalSorter
 
 import yaml
 
-from countline_common.access.scopes import Scope
+from countline_common.access.scopes import EVERYTHING, Scope
 from countline_common.errors import InvalidInputError
-from countline_control.auth.access.holding import scope_problems
+from countline_control.auth.access.lined_yaml import LinedYaml, LineProblem, shown
 from countline_control.auth.access.roles import BUILT_IN, Role, check_custom
 
 ROLE_KEYS = frozenset({"title", "permissions", "includes"})
 GRANT_KEYS = frozenset({"role", "site", "cameras"})
-
-
-@dataclass(frozen=True, slots=True)
-class LineProblem:
-    """What is wrong, and in which line; lines count from 1."""
-
-    line: int
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,39 +52,8 @@ class _Written:
     includes: frozenset[str]
 
 
-class _Reader:
+class _Reader(LinedYaml):
     """Reads one document and gathers problems."""
-
-    def __init__(self) -> None:
-        self.problems: list[LineProblem] = []
-
-    def report(self, node: yaml.Node, message: str) -> None:
-        self.problems.append(LineProblem(node.start_mark.line + 1, message))
-
-    def fields(self, node: yaml.Node, what: str, known: frozenset[str] | None) -> Iterator[tuple[yaml.Node, yaml.Node]]:
-        """Yield keys with values of a mapping; a key that is not known, or stands twice, is a problem."""
-        if not isinstance(node, yaml.MappingNode):
-            self.report(node, f"{what} must be a mapping")
-            return
-        seen = set()
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                self.report(key, f"a field of {what} is no text")
-            elif known is not None and key.value not in known:
-                self.report(key, f"{what} has no field {str(key.value)[:80]!r}; known: {', '.join(sorted(known))}")
-            elif str(key.value) in seen:
-                self.report(key, f"{str(key.value)[:80]!r} stands twice in {what}")
-            else:
-                seen.add(str(key.value))
-                yield key, value
-
-    def texts(self, node: yaml.Node, what: str) -> frozenset[str]:
-        """Return a list of texts."""
-        items = node.value if isinstance(node, yaml.SequenceNode) else None
-        if items is None or not all(isinstance(item, yaml.ScalarNode) for item in items):
-            self.report(node, f"{what} must be a list of names")
-            return frozenset()
-        return frozenset(str(item.value) for item in items)
 
     def role(self, name: yaml.Node, node: yaml.Node) -> _Written:
         """Read one role."""
@@ -111,28 +72,19 @@ class _Reader:
         fields = {key.value: value for key, value in self.fields(node, "a grant", GRANT_KEYS)}
         role = fields.get("role")
         if role is None or str(role.value) not in known:
-            self.report(role or node, f"a grant names no role of this file and no built-in one: {_shown(role)}")
-        cameras = self.texts(fields["cameras"], "`cameras`") if "cameras" in fields else frozenset()
-        site = str(fields["site"].value) if "site" in fields else ""
-        if not site and not cameras:
+            self.report(role or node, f"a grant names no role of this file and no built-in one: {shown(role)}")
+        scope = self.scope(node, fields, "the grant")
+        if scope == EVERYTHING:
             return None
-        scope = Scope(site, cameras)
-        for problem in scope_problems("the grant", scope):
-            self.report(node, f"{problem.field} {problem.message}")
         return WrittenScope(node.start_mark.line + 1, scope)
 
 
 def read_role_file(text: str) -> RoleFile:
     """Read a file of roles. Whether its sites and cameras exist is not known here."""
     reader = _Reader()
-    try:
-        document = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = f"is not YAML: {getattr(error, 'problem', None) or type(error).__name__}"
-        return RoleFile((), (), (LineProblem(mark.line + 1 if mark else 1, problem),))
+    document = reader.read(text, "`roles`")
     if document is None:
-        return RoleFile((), (), (LineProblem(1, "the file is empty; it needs `roles`"),))
+        return RoleFile((), (), tuple(reader.problems))
     parts = {key.value: value for key, value in reader.fields(document, "the file", frozenset({"roles", "grants"}))}
     written: dict[str, _Written] = {}
     if "roles" in parts:
@@ -176,7 +128,3 @@ def _resolved(written: Mapping[str, _Written], reader: _Reader) -> Iterator[Role
                 text = f"role {name[:80]!r}: {wrong.field} {wrong.message}"
                 reader.problems.append(LineProblem(role.line, text))
         yield found
-
-
-def _shown(node: yaml.Node | None) -> str:
-    return "nothing" if node is None else repr(str(node.value)[:80])

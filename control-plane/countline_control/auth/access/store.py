@@ -102,7 +102,8 @@ async def grants_of(connection: AsyncConnection, user_ids: Iterable[str]) -> Map
     """Return the grants of users by user, in the order in which they were given."""
     held = func.array_agg(role_permissions.c.permission).filter(role_permissions.c.permission.is_not(None))
     query = (
-        select(grants.c.user_id, grants.c.role, grants.c.site_id, grants.c.camera_ids, held.label("permissions"))
+        select(grants.c.user_id, grants.c.role, grants.c.site_id, grants.c.camera_ids, grants.c.from_groups)
+        .add_columns(held.label("permissions"))
         .outerjoin(role_permissions, role_permissions.c.role == grants.c.role)
         .where(grants.c.user_id.in_(list(user_ids)))
         .group_by(grants.c.grant_id)
@@ -111,7 +112,7 @@ async def grants_of(connection: AsyncConnection, user_ids: Iterable[str]) -> Map
     found: dict[str, tuple[Grant, ...]] = {}
     for row in await connection.execute(query):
         scope = Scope(row.site_id, frozenset(row.camera_ids))
-        grant = Grant(row.role, frozenset(row.permissions or ()), scope)
+        grant = Grant(row.role, frozenset(row.permissions or ()), scope, row.from_groups)
         found[row.user_id] = (*found.get(row.user_id, ()), grant)
     return found
 
@@ -127,6 +128,7 @@ async def set_grants(
             "role": grant.role,
             "site_id": grant.scope.site_id,
             "camera_ids": sorted(grant.scope.camera_ids),
+            "from_groups": grant.from_groups,
             "created_by": actor,
             "created_at": now,
         }
@@ -139,7 +141,8 @@ async def set_grants(
 async def count_other_super_admins(connection: AsyncConnection, user_id: str) -> int:
     """Return the number of users besides one who are super-admin over everything and can act as one.
 
-    Who is disabled cannot, nor who waits with a one-time password, which may expire, nor a service account.
+    Who is disabled cannot, nor who waits with a one-time password, which may expire, nor a service account. Nor can who
+    has no password while the identity provider is away.
     """
     everywhere = (grants.c.site_id == "") & (func.cardinality(grants.c.camera_ids) == 0)
     query = (
@@ -147,6 +150,6 @@ async def count_other_super_admins(connection: AsyncConnection, user_id: str) ->
         .join(grants, grants.c.user_id == users.c.user_id)
         .where(users.c.user_id != user_id, grants.c.role == SUPER_ADMIN, everywhere)
         .where(users.c.disabled_at.is_(None), users.c.must_change_password.is_(False))
-        .where(users.c.service_account.is_(False))
+        .where(users.c.service_account.is_(False), users.c.password_hash != "")
     )
     return int(await connection.scalar(query) or 0)

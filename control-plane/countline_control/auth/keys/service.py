@@ -52,7 +52,8 @@ class KeyMethods(ServiceAccountMethods):
             if owner.disabled_at is not None:
                 raise _refused("belongs to a disabled user")
             await key_store.use_key(connection, key.key_id, self._now())
-        return self._signed(owner, key.held(owner), key_id=key.key_id, until=key.expires_at.timestamp())
+        until = key.expires_at.timestamp()
+        return self._signed(owner, key.held(owner), key_id=key.key_id, until=until, pending=owner.pending(()))
 
     async def CreateKey(self, request: keys_pb2.CreateKeyRequest, context: Context) -> keys_pb2.CreateKeyResponse:
         async with self._database.begin() as connection:
@@ -116,11 +117,13 @@ class KeyMethods(ServiceAccountMethods):
         """Lock users, and return the caller, who may make own keys.
 
         Raises:
-            PermissionDeniedError: the caller uses a key: a stolen key must not be able to make others.
+            PermissionDeniedError: the caller uses a key, and a stolen key must not be able to make others, or something
+                is pending.
         """
         await store.lock_users(connection)
         owner = await self._self(connection, Permission.SELF_WRITE)
         check_no_key("make keys of its owner")
+        self._check_nothing_pending(owner, "make keys")
         return owner
 
     async def _account(self, connection: AsyncConnection, user_id: str, action: str) -> tuple[Grantor, StoredUser]:

@@ -83,9 +83,3 @@ async def forget_keys(connection: AsyncConnection, now: datetime) -> None:
     """Delete keys that ended long ago."""
     ended = func.least(api_keys.c.expires_at, func.coalesce(api_keys.c.revoked_at, api_keys.c.expires_at))
     await connection.execute(delete(api_keys).where(ended < now - LISTED_AFTER))
-
-
-async def key_works(connection: AsyncConnection, key_id: str, now: datetime) -> bool:
-    """Whether a key exists and is neither revoked nor expired."""
-    key = await get_key(connection, key_id)
-    return key is not None and key.works(now)

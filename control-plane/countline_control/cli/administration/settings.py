@@ -58,7 +58,10 @@ def get(name: NameArgument, json: JsonOption = False, server: ServerOption = Non
     if json:
         print_message(setting)
         return
-    accepts = ", ".join(setting.choices) or f"{setting.minimum} to {setting.maximum}"
+    limits = (
+        "names of roles, separated by commas" if setting.type == "roles" else f"{setting.minimum} to {setting.maximum}"
+    )
+    accepts = ", ".join(setting.choices) or limits
     for label, text in (
         ("name", setting.name),
         ("value", setting.value),

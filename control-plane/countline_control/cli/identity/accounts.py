@@ -1,4 +1,4 @@
-"""`countline users` disable, enable, unlock and reset-password."""
+"""`countline users` disable, enable, unlock, reset-password and reset-factor."""
 
 from countline.v1.auth_pb2 import (
     DisableUserRequest,
@@ -8,6 +8,7 @@ from countline.v1.auth_pb2 import (
     UnlockUserRequest,
     User,
 )
+from countline.v1.factor_pb2 import ResetFactorRequest
 from countline_common.cli.tools import (
     DataOption,
     JsonOption,
@@ -107,3 +108,29 @@ def reset_password(
     say(answer.password)
     until = f"{to_datetime(from_timestamp(answer.expires_at)):%Y-%m-%d %H:%M}"
     note(f"Good for one login of {username} until {until} UTC. The user then has to choose another one.")
+
+
+@app.command("reset-factor")
+def reset_factor(
+    username: UserArgument,
+    yes: YesOption = False,
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Switch off the second factor of a user who has lost it. Ends all sessions of the user.
+
+    Example: countline users reset-factor vera --yes
+    """
+
+    async def question(client: Client) -> User:
+        request = ResetFactorRequest(user_id=(await find_user(client, username)).user_id)
+        return (await client.factor.ResetFactor(request)).user
+
+    confirm(
+        f"Reset the second factor of {username}?",
+        yes=yes,
+        check=lambda: ask(server, data, lambda client: find_user(client, username)),
+    )
+    user = ask(server, data, question)
+    print_change(user, f"Reset the second factor of {user.username}.", as_json=json)

@@ -10,9 +10,13 @@ from countline_common.access.vocabulary import PEOPLE
 from countline_common.cli.completion import complete_camera, complete_site, complete_user
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, print_message, say
 from countline_common.grpc.client import Client
+from countline_control.cli.identity import factor
 from countline_control.cli.identity.users import find_user
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Explain who may do what.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Explain who may do what, and manage your second factor."
+)
+app.add_typer(factor.app, name="factor")
 
 
 def _complete_permission(incomplete: str) -> list[str]:
@@ -21,7 +25,7 @@ def _complete_permission(incomplete: str) -> list[str]:
 
 @app.callback()
 def _group() -> None:
-    """Explain who may do what."""
+    """Explain who may do what, and manage your second factor."""
 
 
 @app.command("can")

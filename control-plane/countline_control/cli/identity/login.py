@@ -3,25 +3,33 @@
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from countline.v1.auth_pb2 import GetCurrentUserRequest, GetCurrentUserResponse, User
+from countline.v1.auth_pb2 import GetCurrentUserRequest, GetCurrentUserResponse, LoginChallenge, User
+from countline.v1.factor_pb2 import FinishLoginResponse
 from countline_common.access.vocabulary import PEOPLE
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_change, print_message
-from countline_common.errors import InvalidInputError
+from countline_common.errors import InvalidInputError, UnauthenticatedError
 from countline_common.grpc.client import Client, connect
 from countline_common.grpc.discovery import ServerProfile, discover
 from countline_common.grpc.endpoints import Endpoints
 from countline_common.grpc.logins import Profiles
 from countline_control.cli.identity.users import held
 
+CODE_ATTEMPTS: Final = 3
+FEW_CODES: Final = 3
+"""So few recovery codes are worth a warning."""
+
 
 def login(
     server: ServerOption = None,
     username: Annotated[str | None, typer.Option("--username", "-u", help="User name; asked for if missing.")] = None,
     password_stdin: Annotated[bool, typer.Option(help="Read the password from standard input.")] = False,
+    code: Annotated[
+        str | None, typer.Option(help="Code of the second factor, or a recovery code; asked for if needed.")
+    ] = None,
     json: JsonOption = False,
     data: DataOption = None,
 ) -> None:
@@ -33,10 +41,14 @@ def login(
     name = username or _prompt("User name", "give --username and --password-stdin")
     password = sys.stdin.readline().rstrip("\n") if password_stdin else _password()
     user = asyncio.run(_log_in(target, name, password))
+    if isinstance(user, LoginChallenge):
+        user = _finished(target, user, code)
     Profiles().set_current(target.server)
     print_change(user, f"Logged in to {target.server} as {user.username} ({held(user)}).", as_json=json)
     if user.must_change_password:
         note("Choose a password now: countline password")
+    elif user.must_set_up_second_factor:
+        note("Your role requires a second factor. Set it up now: countline auth factor enable")
 
 
 def _login_target(server: str | None, data: Path | None) -> ServerProfile:
@@ -62,9 +74,32 @@ def _prompt(what: str, hint: str, *, hide: bool = False) -> str:
     return answer
 
 
-async def _log_in(target: ServerProfile, username: str, password: str) -> User:
+async def _log_in(target: ServerProfile, username: str, password: str) -> User | LoginChallenge:
     async with connect(target) as client:
         return await client.session.log_in(username, password)
+
+
+def _finished(target: ServerProfile, challenge: LoginChallenge, code: str | None) -> User:
+    """Complete a login that asks for a code. Someone who types may mistype."""
+    left = CODE_ATTEMPTS if code is None else 1
+    while True:
+        left -= 1
+        given = code if code is not None else _prompt("Code", "give --code")
+        try:
+            answer = asyncio.run(_finish(target, challenge, given))
+        except UnauthenticatedError as error:
+            if not left:
+                raise
+            note(f"{error.message[:1].upper()}{error.message[1:]}.")
+        else:
+            if answer.recovery_codes_left <= FEW_CODES:
+                note(f"{answer.recovery_codes_left} recovery codes are left: countline auth factor recovery-codes")
+            return answer.user
+
+
+async def _finish(target: ServerProfile, challenge: LoginChallenge, code: str) -> FinishLoginResponse:
+    async with connect(target) as client:
+        return await client.session.finish_login(challenge, code)
 
 
 def logout(server: ServerOption = None) -> None:

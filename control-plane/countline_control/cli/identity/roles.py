@@ -41,7 +41,8 @@ from countline_common.grpc.client import Client
 from countline_common.grpc.errors import translated
 from countline_common.grpc.paging import every_page
 from countline_common.http.rest_json import to_json
-from countline_control.auth.access.role_files import LineProblem, WrittenScope, read_role_file
+from countline_control.auth.access.lined_yaml import LineProblem
+from countline_control.auth.access.role_files import WrittenScope, read_role_file
 from countline_control.cli.identity.users import check_scope
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Manage roles: what users may do.")

@@ -4,79 +4,41 @@ A record that cannot be read goes to the dead letters with the reason. While NAT
 in the stream.
 """
 
-import asyncio
-import contextlib
 import hashlib
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final
 
-import nats.errors
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.errors import APIError
 from sqlalchemy.exc import DataError, IntegrityError
 
 from countline.v1.events_pb2 import TrialRecord
-from countline_common.data.bus import DLQ, TRIALS, dlq_subject, ensure_streams
-from countline_common.data.database import is_away
-from countline_common.data.outbox import Bus
-from countline_common.logs import get_logger
-from countline_common.redaction import redact
-from countline_common.resilience.retry import Backoff
-from countline_common.waiting import happens
+from countline_common.data.bus import TRIALS, ensure_streams
+from countline_common.data.dead_letters import put_aside
+from countline_common.data.following import StreamFollower
 from countline_control.models import messages
 from countline_control.models.trials.runner import Trials
 
 DURABLE: Final = "models"
-BATCH: Final = 100
-FETCH_WAIT_S: Final = 1.0
 ACK_WAIT_S: Final = 30.0
-BUS_CHECK_PERIOD_S: Final = 1.0
-PUBLISH_TIMEOUT_S: Final = 5.0
-
-_log = get_logger(__name__)
 
 
-class Subscription(Protocol):
-    """The part of a pull subscription that the feed uses."""
-
-    async def fetch(self, batch: int, timeout: float) -> list[Msg]:  # noqa: ASYNC109  (as nats-py calls it)
-        ...
-
-
-class TrialFeed:
+class TrialFeed(StreamFollower):
     """The consumer of TRIALS.
 
     Args:
-        bus: the connection to NATS.
+        jetstream: returns the connection to NATS; None while NATS is away.
         trials: takes the records.
     """
 
-    def __init__(self, bus: Bus, trials: Trials) -> None:
-        self._bus = bus
+    def __init__(self, jetstream: Callable[[], JetStreamContext | None], trials: Trials) -> None:
+        super().__init__("trials", jetstream)
         self._trials = trials
-        self._stopping = asyncio.Event()
-        self._backoff = Backoff()
 
-    def stop(self) -> None:
-        """Let `run` end."""
-        self._stopping.set()
-
-    async def run(self) -> None:
-        """Consume until `stop` is called."""
-        while not self._stopping.is_set():
-            pause_s = BUS_CHECK_PERIOD_S
-            try:
-                if (jetstream := self._bus.jetstream) is not None:
-                    await self._consume(jetstream)
-            except Exception as error:  # noqa: BLE001  (the feed survives every error; an absent database is not logged)
-                if not is_away(error):
-                    _log.warning("trials.feed_failed", error=redact(str(error)) or type(error).__name__)
-                pause_s = self._backoff.next_s()
-            await happens(self._stopping, pause_s)
-
-    async def _consume(self, jetstream: JetStreamContext) -> None:
+    async def follow(self, jetstream: JetStreamContext) -> None:
+        """Consume over one connection."""
         await ensure_streams(jetstream)
         config = ConsumerConfig(
             durable_name=DURABLE,
@@ -87,27 +49,17 @@ class TrialFeed:
         )
         await jetstream.add_consumer(TRIALS, config)
         subscription = await jetstream.pull_subscribe_bind(DURABLE, TRIALS)
-        try:
-            while not self._stopping.is_set():
-                await self._take_batch(jetstream, subscription)
-                self._backoff.reset()
-        finally:
-            with contextlib.suppress(nats.errors.Error):
-                await subscription.unsubscribe()
+        await self.consume(subscription, lambda found: self._take_all(jetstream, found))
 
-    async def _take_batch(self, jetstream: JetStreamContext, subscription: Subscription) -> None:
-        try:
-            messages = await subscription.fetch(BATCH, timeout=FETCH_WAIT_S)
-        except (TimeoutError, nats.errors.TimeoutError):
-            return
-        for message in messages:
+    async def _take_all(self, jetstream: JetStreamContext, found: Sequence[Msg]) -> None:
+        for message in found:
             await self._take(jetstream, message)
 
     async def _take(self, jetstream: JetStreamContext, message: Msg) -> None:
         try:
             record = TrialRecord.FromString(message.data)
         except DecodeError as error:
-            await _refuse(jetstream, message, str(error))
+            await _refuse(jetstream, message, f"no record of a trial: {error}")
             return
         try:
             report = messages.trial_report_of(record)
@@ -119,17 +71,5 @@ class TrialFeed:
 
 
 async def _refuse(jetstream: JetStreamContext, message: Msg, reason: str) -> None:
-    sequence = message.metadata.sequence.stream
-    _log.error("trials.refused", subject=message.subject, stream_sequence=sequence, reason=reason)
-    headers = {
-        "Countline-Reason": reason[:500],
-        "Countline-Subject": message.subject,
-        "Nats-Msg-Id": f"{TRIALS}-{sequence}",
-    }
-    try:
-        await jetstream.publish(
-            dlq_subject(TRIALS), message.data, timeout=PUBLISH_TIMEOUT_S, stream=DLQ, headers=headers
-        )
-    except APIError as error:
-        raise ConnectionError(f"the stream of dead letters refused a record: {error}") from error
+    await put_aside(jetstream, message, message.data, reason)
     await message.ack()

@@ -65,7 +65,7 @@ async def test_the_list_shows_where_each_value_comes_from(stack: Stack) -> None:
     for each in listed.values():
         assert each["description"]
         assert each["effect"]
-        assert each["type"] in {"number", "word"}
+        assert each["type"] in {"number", "word", "roles"}
 
 
 async def test_a_rate_limit_acts_in_the_gateway_within_5_s_and_a_reset_ends_it(stack: Stack) -> None:

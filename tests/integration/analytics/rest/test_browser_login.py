@@ -1,20 +1,16 @@
 """The login of a browser: its refresh token is in a cookie that no script and no other site can use."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from http.cookies import Morsel
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from aiohttp import web
+from tests.fixtures.analytics.dashboard_page import log_in, page_of
 from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack
-from tests.fixtures.browser import chromium, expect
+from tests.fixtures.browser import expect
 
 from countline_analytics.api.browser_login import COOKIE, MODE_HEADER
-
-if TYPE_CHECKING:
-    from playwright.async_api import Page
 
 MODE = {MODE_HEADER: "cookie"}
 LOGIN = {"username": "admin", "password": ADMIN_PASSWORD}
@@ -128,22 +124,6 @@ async def test_other_clients_keep_their_tokens_in_the_body(stack: Stack) -> None
     token = body["data"]["tokens"]["refresh_token"]
     status, body, cookie = await post(stack, "refresh", {"refresh_token": token}, **{MODE_HEADER: "", "Origin": ""})
     assert (status, cookie, bool(body["data"]["tokens"]["refresh_token"])) == (200, None, True)
-
-
-@asynccontextmanager
-async def page_of(stack: Stack) -> AsyncIterator["Page"]:
-    """The dashboard of the real gateway in a browser."""
-    async with chromium() as browser:
-        page = await (await browser.new_context()).new_page()
-        await page.goto(f"http://{stack.addresses['gateway']}/")
-        yield page
-        await page.context.close()
-
-
-async def log_in(page: "Page", username: str, password: str) -> None:
-    await page.fill("input[name=username]", username)
-    await page.fill("input[name=password]", password)
-    await page.click("button[type=submit]")
 
 
 async def test_reloads_and_tabs_share_the_login_and_no_script_can_read_it(stack: Stack) -> None:

@@ -264,3 +264,25 @@ async def test_a_decision_is_explained(auth: Auth) -> None:
         ],
     )
     assert isinstance(await refused(ask("camera:eat")), InvalidInputError)
+
+
+async def test_a_grant_over_a_place_that_does_not_exist_is_refused(places) -> None:
+    auth = places.caller().auth
+    wanted = [grant("viewer", "lab"), grant("viewer", "lap"), grant("viewer", "", "lab-1", "lab-9")]
+    request = auth_pb2.CreateUserRequest(username="vera", password=PASSWORD, grants=wanted)
+    error = await refused(auth.CreateUser(request))
+    assert (type(error), [problem.field for problem in error.fields]) == (
+        InvalidInputError,
+        ["grants[1].site_id", "grants[2].camera_ids"],
+    )
+    assert "'lab-9'" in error.fields[1].message
+
+
+async def test_a_user_keeps_a_grant_over_a_camera_that_was_deleted_and_can_still_be_changed(places) -> None:
+    auth, cameras = places.caller().auth, places.caller().cameras
+    request = auth_pb2.CreateUserRequest(username="vera", password=PASSWORD, grants=[grant("viewer", "", "lab-1")])
+    vera = (await auth.CreateUser(request)).user
+    await cameras.DeleteCamera(cameras_pb2.DeleteCameraRequest(camera_id="lab-1"))
+    user = auth_pb2.User(user_id=vera.user_id, grants=[grant("viewer", "", "lab-1"), grant("viewer", "", "lab-2")])
+    changed = (await auth.UpdateUser(auth_pb2.UpdateUserRequest(user=user))).user
+    assert [list(each.camera_ids) for each in changed.grants] == [["lab-1"], ["lab-2"]]

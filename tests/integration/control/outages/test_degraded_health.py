@@ -28,7 +28,9 @@ async def grpc_health(channel: grpc.aio.Channel, service: str) -> int:
     return (await health_pb2_grpc.HealthStub(channel).Check(request, timeout=10)).status
 
 
-async def test_a_service_that_loses_nats_serves_on_and_says_so(start_control, control_dsn, nats_server: NatsServer):
+async def test_a_service_that_loses_nats_serves_on_and_says_so(
+    control_dsn: str, nats_server: NatsServer, start_control
+):
     address = f"127.0.0.1:{free_port()}"
     control = await start_control(control_dsn, nats_url=nats_server.url, health_address=address)
     channel, url = control.channels["cameras"], f"http://{address}"

@@ -27,7 +27,7 @@ async def _events(server: NatsServer, number: int) -> list:
 
 
 async def test_events_are_published_in_order_without_passwords_also_after_nats_was_away(
-    control_dsn: str, start_control, nats_server: NatsServer
+    control_dsn: str, nats_server: NatsServer, start_control
 ) -> None:
     control = await start_control(control_dsn, nats_url=nats_server.url)
     admin = control.caller("admin").cameras

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ class Footage:
     """By line and direction, as a person counted."""
     classes: frozenset[str] = frozenset()
     rate: float = 0.0
+    step: int = 1
+    """From one counted frame to the next, at this rate."""
     standing: int = 0
     """Crossings of people who stand at the line, within the noise of their boxes. Planes date them differently."""
     compared_s: float = math.inf
@@ -72,7 +75,7 @@ CARS = Footage(
 )
 PEOPLE = Footage(
     "one-by-one-person.mp4", {"door": (100, 323, 500, 431)}, {("door", "out"): 6}, frozenset({"person"}), rate=5.0,
-    standing=1,
+    step=2, standing=1,
 )  # fmt: skip
 """Their feet are cut off by the picture's border where they come in."""
 each_footage = pytest.mark.parametrize("footage", [CARS, PEOPLE], ids=["cars", "people"])
@@ -136,6 +139,8 @@ def test_the_deepstream_plane_counts_what_the_command_counts(
     with deepstream_plane(yolox_triton.grpc, tmp_path) as bench:
         bench.plane.add_camera(plan("cam", clip, model="yolox_nano", counting=footage.counting(), rate=rate))
         bench.wait_ended("cam", timeout_s=400)
+    numbers = bench.recorder.frame_numbers("cam")
+    assert {later - earlier for earlier, later in pairwise(numbers)} == {footage.step}
     ours = sorted((each.line_id, each.direction.value, each.t - STARTS_AT) for each in bench.recorder.crossings("cam"))
     before = [each for each in counted(footage) if each["t"] < footage.compared_s]
     theirs = sorted((each["line"], each["direction"], each["t"]) for each in before)

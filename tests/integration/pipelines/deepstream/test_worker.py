@@ -14,7 +14,7 @@ import pytest
 from tests.doubles.deepstream import Installed
 from tests.fixtures.clips import write_blob_repository
 from tests.fixtures.control_double import ControlDouble
-from tests.fixtures.forked.command import COUNTLINE
+from tests.fixtures.forked.command import countline
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.pipelines.deepstream_bench import install_root
 from tests.fixtures.pipelines.workers import WorkerProcess, assignment, wait_until, worker_process
@@ -127,7 +127,7 @@ async def test_while_triton_is_away_the_gap_shows_as_coverage(
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(COUNTLINE), *arguments],
+        [str(countline()), *arguments],
         capture_output=True,
         text=True,
         timeout=60,

@@ -1,0 +1,295 @@
+"""Logins through a real identity provider: users by their subject, roles by their groups, and only the own login."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from tests.fixtures.control.auth import PASSWORD, Auth, refused
+from tests.fixtures.oidc.provider import CALLBACK_PATH, CLIENT_ID, CLIENT_SECRET, NodeProvider
+
+from countline.v1 import auth_pb2, oidc_pb2
+from countline_common.access.scopes import Scope
+from countline_common.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    InvalidInputError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from countline_control.auth.domain import PasswordLogins
+from countline_control.auth.oidc.flow import LoginFlow
+from countline_control.auth.oidc.groups import read_group_file
+from countline_control.auth.oidc.people import OidcLogins
+from countline_control.auth.oidc.provider import IdentityProvider, OidcConfig
+from countline_control.auth.tables import grants, identities, users
+
+REDIRECT = f"http://127.0.0.1:8080{CALLBACK_PATH}"
+MAPPING = """\
+groups:
+  - {group: ops, role: operator}
+  - {group: shop, role: viewer, site: shop}
+  - {group: roots, role: super-admin}
+"""
+
+
+@pytest.fixture
+def oidc(auth: Auth, identity_provider: NodeProvider) -> Auth:
+    """Auth with the provider. Its clock is the machine's: the provider's tokens have real times."""
+    use(auth, identity_provider.issuer)
+    return auth
+
+
+def use(auth: Auth, issuer: str, mapping: str = MAPPING, **changes: object) -> None:
+    auth.clock.now = time.time()
+    rules = read_group_file(mapping).rules
+    values = {"client_id": CLIENT_ID, "name": "Example Id", "client_secret": CLIENT_SECRET, "rules": rules, **changes}
+    auth.service.oidc = OidcLogins(IdentityProvider(OidcConfig(issuer, **values)), LoginFlow(b"k" * 32))
+
+
+async def begun(auth: Auth) -> oidc_pb2.StartOidcLoginResponse:
+    return await auth.by().StartOidcLogin(oidc_pb2.StartOidcLoginRequest(redirect_uri=REDIRECT))
+
+
+async def answered(auth: Auth, provider: NodeProvider, person: str, **changes: str) -> oidc_pb2.FinishOidcLoginRequest:
+    started = await begun(auth)
+    answer = await provider.answer(started.authorization_url, person)
+    values = {"login": started.login, "state": answer["state"], "code": answer["code"], "issuer": answer["iss"]}
+    return oidc_pb2.FinishOidcLoginRequest(**{**values, **changes})
+
+
+async def logged_in(auth: Auth, provider: NodeProvider, person: str) -> oidc_pb2.FinishOidcLoginResponse:
+    return await auth.by().FinishOidcLogin(await answered(auth, provider, person))
+
+
+def held(user: auth_pb2.User) -> set[tuple[str, str]]:
+    return {*((role, "") for role in user.roles), *((grant.role, grant.site_id) for grant in user.grants)}
+
+
+async def last_row(auth: Auth) -> object:
+    return (await auth.audited())[-1]
+
+
+async def test_a_person_becomes_a_user_with_the_roles_of_the_groups(
+    oidc: Auth, identity_provider: NodeProvider
+) -> None:
+    found = await logged_in(oidc, identity_provider, "anna~ops,shop,other")
+    assert (found.user.username, found.user.email, held(found.user)) == (
+        "anna", "anna@example.org", {("operator", ""), ("viewer", "shop")},
+    )  # fmt: skip
+    assert found.redirect_uri == REDIRECT
+    principal = oidc.verifier.verify(found.tokens.access_token)
+    assert principal.reach("camera:write").everything
+    assert (await oidc.refresh(found.tokens.refresh_token)).access_token
+    (identity,) = await oidc.rows(identities)
+    assert (identity["issuer"], identity["subject"]) == (identity_provider.issuer, "sub-anna")
+    row = await last_row(oidc)
+    assert (row.method.rpartition("/")[2], row.outcome, row.actor.name) == ("RefreshToken", "OK", "anna")
+    (row,) = [row for row in await oidc.audited() if row.method.endswith("FinishOidcLogin")]
+    assert (row.resource, row.actor.name, row.outcome) == ("users/anna", "anna", "OK")
+    assert {"subject", "roles", "session_id"} <= {change.path.partition("[")[0] for change in row.changes}
+
+
+async def test_a_user_without_a_password_cannot_log_in_with_one(oidc: Auth, identity_provider: NodeProvider) -> None:
+    await logged_in(oidc, identity_provider, "anna~ops")
+    for password in ("", "any", PASSWORD):
+        assert isinstance(await refused(oidc.login("anna", password)), UnauthenticatedError)
+
+
+async def test_a_person_is_found_by_the_subject_and_never_by_a_name(
+    oidc: Auth, identity_provider: NodeProvider
+) -> None:
+    """The provider's `admin` is not ours, whatever name and address it claims."""
+    found = await logged_in(oidc, identity_provider, "admin~shop")
+    assert (found.user.username, held(found.user)) == ("admin-2", {("viewer", "shop")})
+    again = await logged_in(oidc, identity_provider, "admin~shop")
+    assert again.user.user_id == found.user.user_id
+    assert len(await oidc.rows(users)) == 2
+
+
+async def test_groups_that_are_gone_take_their_roles_and_others_stay(
+    oidc: Auth, identity_provider: NodeProvider
+) -> None:
+    user = (await logged_in(oidc, identity_provider, "anna~ops")).user
+    admin = oidc.by((await oidc.login()).access_token)
+    change = auth_pb2.User(user_id=user.user_id, roles=["operator", "guest"])
+    await admin.UpdateUser(auth_pb2.UpdateUserRequest(user=change, update_mask=FieldMask(paths=["roles"])))
+    found = await logged_in(oidc, identity_provider, "anna~shop")
+    assert held(found.user) == {("guest", ""), ("viewer", "shop")}
+    assert oidc.verifier.verify(found.tokens.access_token).reach("camera:read").covers(Scope("shop"))
+    assert found.user.revision > user.revision
+    same = await logged_in(oidc, identity_provider, "anna~shop")
+    assert (same.user.revision, held(same.user)) == (found.user.revision, held(found.user))
+
+
+async def test_who_has_no_group_any_more_is_refused_and_loses_the_open_sessions(
+    oidc: Auth, identity_provider: NodeProvider
+) -> None:
+    first = await logged_in(oidc, identity_provider, "anna~ops")
+    error = await refused(logged_in(oidc, identity_provider, "anna~other"))
+    assert isinstance(error, PermissionDeniedError)
+    assert "none of your groups" in error.message
+    assert isinstance(await refused(oidc.refresh(first.tokens.refresh_token)), UnauthenticatedError)
+    assert not [row for row in await oidc.rows(grants) if row["user_id"] == first.user.user_id]
+    (row,) = [row for row in await oidc.audited() if row.outcome == "PERMISSION_DENIED"]
+    assert (row.resource, row.actor.name) == ("users/anna", "anna")
+
+
+async def test_a_new_person_without_a_role_is_refused_and_leaves_no_user(
+    oidc: Auth, identity_provider: NodeProvider
+) -> None:
+    assert isinstance(await refused(logged_in(oidc, identity_provider, "eve")), PermissionDeniedError)
+    assert len(await oidc.rows(users)) == 1
+    row = await last_row(oidc)
+    assert (row.outcome, row.resource, row.changes[:]) == ("PERMISSION_DENIED", "identities/sub-eve", [])
+
+
+async def test_a_disabled_user_is_refused(oidc: Auth, identity_provider: NodeProvider) -> None:
+    user = (await logged_in(oidc, identity_provider, "anna~ops")).user
+    admin = oidc.by((await oidc.login()).access_token)
+    await admin.DisableUser(auth_pb2.DisableUserRequest(user_id=user.user_id))
+    error = await refused(logged_in(oidc, identity_provider, "anna~ops"))
+    assert (type(error), error.message) == (PermissionDeniedError, "user 'anna' is disabled")
+
+
+async def test_the_last_super_admin_with_a_password_stays_whatever_the_groups_say(
+    oidc: Auth, identity_provider: NodeProvider
+) -> None:
+    root = (await logged_in(oidc, identity_provider, "root~roots")).user
+    assert held(root) == {("super-admin", "")}
+    tokens = await oidc.login()
+    me = (await oidc.by(tokens.access_token).GetCurrentUser(auth_pb2.GetCurrentUserRequest())).user
+    by_root = oidc.by((await logged_in(oidc, identity_provider, "root~roots")).tokens.access_token)
+    # While the provider is away, `root` could do nothing: `admin` is the last one that can.
+    for call in (
+        by_root.DeleteUser(auth_pb2.DeleteUserRequest(user_id=me.user_id)),
+        by_root.DisableUser(auth_pb2.DisableUserRequest(user_id=me.user_id)),
+    ):
+        assert isinstance(await refused(call), ConflictError)
+    assert held((await logged_in(oidc, identity_provider, "root~ops")).user) == {("operator", "")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"state": "x"}, "another login"),
+        ({"login": ""}, "has not begun it"),
+        ({"issuer": "https://evil.example"}, "another identity provider"),
+        ({"issuer": ""}, "another identity provider"),
+        ({"code": "x"}, "does not accept its code"),
+        ({"code": ""}, "holds no code"),
+        ({"error": "access_denied"}, "refused it (access_denied)"),
+    ],
+    ids=str,
+)
+async def test_an_answer_with_a_wrong_part_is_refused_and_leaves_a_row(
+    oidc: Auth, identity_provider: NodeProvider, changes: dict[str, str], problem: str
+) -> None:
+    request = await answered(oidc, identity_provider, "anna~ops", **changes)
+    error = await refused(oidc.by().FinishOidcLogin(request))
+    assert isinstance(error, UnauthenticatedError)
+    assert problem in error.message
+    row = await last_row(oidc)
+    assert (row.outcome, row.resource) == ("UNAUTHENTICATED", "auth/oidc")
+    assert len(await oidc.rows(users)) == 1
+
+
+async def test_an_answer_completes_one_login_even_with_a_fresh_code(
+    oidc: Auth, identity_provider: NodeProvider
+) -> None:
+    started = await begun(oidc)
+    requests = []
+    for _ in range(2):
+        answer = await identity_provider.answer(started.authorization_url, "anna~ops")
+        values = {"login": started.login, "state": answer["state"], "code": answer["code"], "issuer": answer["iss"]}
+        requests.append(oidc_pb2.FinishOidcLoginRequest(**values))
+    await oidc.by().FinishOidcLogin(requests[0])
+    assert "used before" in (await refused(oidc.by().FinishOidcLogin(requests[1]))).message
+
+
+async def test_an_administrator_links_and_unlinks_identities(oidc: Auth, identity_provider: NodeProvider) -> None:
+    vera = await oidc.create("vera", "viewer")
+    admin = oidc.by((await oidc.login()).access_token)
+    link = oidc_pb2.LinkIdentityRequest(user_id=vera.user_id, subject="sub-vera")
+    identity = (await admin.LinkIdentity(link)).identity
+    assert isinstance(await refused(admin.LinkIdentity(link)), AlreadyExistsError)
+    found = await logged_in(oidc, identity_provider, "vera~shop")
+    assert (found.user.user_id, held(found.user)) == (vera.user_id, {("viewer", ""), ("viewer", "shop")})
+    (listed,) = (await admin.ListIdentities(oidc_pb2.ListIdentitiesRequest(user_id=vera.user_id))).identities
+    assert (listed.identity_id, listed.HasField("last_login_at")) == (identity.identity_id, True)
+    unlink = oidc_pb2.UnlinkIdentityRequest(user_id=vera.user_id, identity_id=identity.identity_id)
+    await admin.UnlinkIdentity(unlink)
+    assert isinstance(await refused(oidc.refresh(found.tokens.refresh_token)), UnauthenticatedError)
+    assert (await logged_in(oidc, identity_provider, "vera~shop")).user.username == "vera-2"
+    bad = oidc_pb2.LinkIdentityRequest(user_id=vera.user_id, subject="x" * 300)
+    assert isinstance(await refused(admin.LinkIdentity(bad)), InvalidInputError)
+
+
+async def test_nobody_links_themselves_to_a_user_who_holds_more(oidc: Auth, identity_provider: NodeProvider) -> None:
+    await oidc.create("ann", "admin")
+    tokens = await oidc.login()
+    me = (await oidc.by(tokens.access_token).GetCurrentUser(auth_pb2.GetCurrentUserRequest())).user
+    ann = oidc.by((await oidc.login("ann")).access_token)
+    link = oidc_pb2.LinkIdentityRequest(user_id=me.user_id, subject="sub-ann")
+    assert isinstance(await refused(ann.LinkIdentity(link)), PermissionDeniedError)
+
+
+async def test_while_the_provider_is_away_logins_with_a_password_go_on(auth: Auth) -> None:
+    use(auth, "http://127.0.0.1:1")
+    for _ in range(3):
+        error = await refused(begun(auth))
+        assert isinstance(error, UnavailableError)
+        assert "Example Id" in error.message
+        assert "log in with a password" in error.hint
+    assert (await auth.login()).access_token
+
+
+async def test_a_wrong_client_secret_is_the_fault_of_the_installation(
+    auth: Auth, identity_provider: NodeProvider
+) -> None:
+    use(auth, identity_provider.issuer, client_secret="wrong")
+    error = await refused(logged_in(auth, identity_provider, "anna~ops"))
+    assert isinstance(error, UnavailableError)
+    assert "COUNTLINE_OIDC_CLIENT_SECRET_FILE" in error.hint
+
+
+async def test_without_a_provider_there_is_nothing_to_begin(auth: Auth) -> None:
+    assert isinstance(await refused(begun(auth)), ConflictError)
+    methods = await auth.by().GetLoginMethods(oidc_pb2.GetLoginMethodsRequest())
+    assert (methods.oidc_name, methods.passwords) == ("", "everyone")
+
+
+async def test_logins_with_passwords_can_be_for_super_admins_or_for_nobody(auth: Auth) -> None:
+    await auth.create("vera", "viewer")
+    auth.service.passwords_for = PasswordLogins.SUPER_ADMINS
+    assert (await auth.login()).access_token
+    error = await refused(auth.login("vera"))
+    assert (type(error), error.message) == (PermissionDeniedError, "passwords open a session for super admins here")
+    wrong = [await refused(auth.login(name, "wrong password")) for name in ("vera", "admin", "nobody")]
+    assert {(type(each), each.message) for each in wrong} == {(UnauthenticatedError, wrong[0].message)}
+    auth.service.passwords_for = PasswordLogins.NOBODY
+    assert isinstance(await refused(auth.login()), PermissionDeniedError)
+
+
+async def test_the_settings_of_a_provider_are_checked_at_the_start(
+    control_dsn: str, start_control: Callable, tmp_path: Path
+) -> None:
+    (tmp_path / "groups").write_text("groups:\n  - {group: ops, role: amdin}\n")
+    (tmp_path / "empty").write_text("\n")
+    good = {"oidc_issuer": "https://id.example.org", "oidc_client_id": "us"}
+    for changes, problem in (
+        ({"oidc_client_id": "us"}, "COUNTLINE_OIDC_CLIENT_ID is set, but COUNTLINE_OIDC_ISSUER is not"),
+        ({"password_logins": "nobody"}, "there is no other way to log in"),
+        ({"oidc_issuer": "http://id.example.org"}, "does not begin with https://"),
+        ({"oidc_issuer": "https://id.example.org"}, "COUNTLINE_OIDC_CLIENT_ID is not set"),
+        ({**good, "oidc_scopes": "email"}, "lacks `openid`"),
+        ({**good, "oidc_client_secret_file": tmp_path / "none"}, "there is no file"),
+        ({**good, "oidc_client_secret_file": tmp_path / "empty"}, "holds no client secret"),
+        ({**good, "oidc_groups_file": tmp_path / "groups"}, "line 2: 'amdin' is no role"),
+        ({**good, "oidc_groups_file": tmp_path / "empty"}, "line 1: the file is empty"),
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            await start_control(control_dsn, ("auth",), **changes)
+        assert problem in caught.value.message
