@@ -69,7 +69,7 @@ def test_short_excursions_show_how_far_the_boxes_jitter():
         jitter.see(i / 5, distance)
         before = distance
     assert jitter.deviation_heights == pytest.approx(0.1, rel=0.3)
-    assert jitter.clearance(1, 0.4).clear is False
+    assert not jitter.clearance(1, 0.3).clear
     assert jitter.clearance(1, 0.9).clear
     jitter.see(20 + rules.JITTER_MEMORY_S + 1, 0.4)
     assert jitter.deviation_heights == 0
