@@ -75,7 +75,7 @@ def test_names_of_the_runs_of_files_have_these_values() -> None:
     )
     assert (
         recording_run_name(FILE.content, tracked=False, fps=0.0, size_wh=(768, 576), spec=CountingSpec())
-        == "7b11414726e7725b"
+        == "7611157d401ab293"
     )
 
 
