@@ -42,6 +42,12 @@ class IngestSettings(AnalyticsSettings):
     trajectories_retention_days: int | None = Field(default=90, ge=7)
     """Trajectories older than this are deleted. Unset: kept for ever. An object takes about 60 bytes a second."""
 
+    def retention_of_environment(self) -> dict[str, int]:
+        """Return what the environment sets, by the names under which an administrator changes it; 0 for ever."""
+        found = {name: getattr(self, f"{name}_retention_days") for name in ("crossings", "occupancy", "trajectories")}
+        is_set = {name: days for name, days in found.items() if f"{name}_retention_days" in self.model_fields_set}
+        return {f"retention.{name}_days": days or 0 for name, days in is_set.items()}
+
 
 class ApiSettings(AnalyticsSettings):
     """`countline analytics api`."""

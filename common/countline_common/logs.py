@@ -54,10 +54,24 @@ def _json_wanted(stream: TextIO) -> bool:
     return wanted == "json" if wanted else not stream.isatty()
 
 
-def _renderers(stream: TextIO) -> list[Any]:
-    if _json_wanted(stream):
-        return [structlog.processors.format_exc_info, _safe_event, structlog.processors.JSONRenderer()]
-    return [structlog.processors.format_exc_info, _safe_event, structlog.dev.ConsoleRenderer()]
+def _shared() -> list[Any]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+
+
+def _formatter(renderer: Any) -> logging.Formatter:
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    steps = [remove_meta, structlog.processors.format_exc_info, _safe_event, renderer]
+    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_shared(), processors=steps)
+
+
+def json_formatter() -> logging.Formatter:
+    """Return a formatter that makes one line of JSON of each event, without secrets."""
+    return _formatter(structlog.processors.JSONRenderer())
 
 
 def configure(process: str, stream: TextIO | None = None) -> None:
@@ -69,16 +83,10 @@ def configure(process: str, stream: TextIO | None = None) -> None:
     """
     stream = stream or sys.stderr
     level = logging.getLevelNamesMapping().get(os.environ.get(LEVEL_VARIABLE, "INFO").upper(), logging.INFO)
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *shared,
+            *_shared(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -86,10 +94,7 @@ def configure(process: str, stream: TextIO | None = None) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
-    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove_meta, *_renderers(stream)])
-    )
+    handler.setFormatter(json_formatter() if _json_wanted(stream) else _formatter(structlog.dev.ConsoleRenderer()))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

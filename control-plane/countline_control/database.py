@@ -14,6 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.data.database import create_engine, is_away
+from countline_common.data.migration_reports import reader
+from countline_common.data.part_feeds import ReadMigrations, RunningPart
 from countline_common.errors import CountlineError, DeadlineExceededError, ResourceExhaustedError, UnavailableError
 from countline_common.resilience.retry import retrying
 
@@ -67,6 +69,10 @@ class Database:
         async with self._engine.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             await connection.execute(text(f"VACUUM (FULL) {table.fullname}"))
+
+    def migrations(self, part: RunningPart, package: str, schema: str) -> ReadMigrations:
+        """Return a function that reads the state of the migrations in `package` for the reports of `part`."""
+        return reader(part, self._engine, package, schema)
 
     async def check(self) -> None:
         """Raise if the database does not answer."""

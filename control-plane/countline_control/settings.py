@@ -105,6 +105,11 @@ class ControlSettings(TlsSettings):
         """
         return networks(self.trusted_proxies, "COUNTLINE_TRUSTED_PROXIES")
 
+    def retention_of_environment(self) -> dict[str, int]:
+        """Return what the environment sets, by the name under which an administrator changes it."""
+        is_set = "audit_retention_days" in self.model_fields_set
+        return {"retention.audit_days": self.audit_retention_days} if is_set else {}
+
     @property
     def master_key_source(self) -> MasterKeySource:
         """Where the master keys come from."""

@@ -12,8 +12,9 @@ neither resolution nor frame rate matters. A line seen from its end, and an obje
                          -0.15             0                 +0.22
 
 1. An object has a side once it was clear of the line, or stayed near the line on one side for half a second.
-2. It has passed when it is seen clear on the other side and its path met the line on the way. A path is a chain of
-   segments, tested exactly. An object that walks round the end of a line changes sides and crosses nothing.
+2. It has passed when it is seen clear on the other side and its path met the line on the way. If its boxes jitter about
+   the line, it is clear only at five standard deviations of this jitter. A path is a chain of segments, tested exactly.
+   An object that walks round the end of a line changes sides and crosses nothing.
 3. A pass is held back for half a second. If the path meets the line again within that time, or after a single sight
    beyond the line, both crossings are dropped. Dropped crossings go in pairs, so in - out stays the true change.
 4. Then the pass is certain. It is emitted once and never withdrawn. If its object vanished at once, the pass is decided

@@ -56,6 +56,10 @@ LINES: Final = tuple(
         ("rules.ORIGIN_NEAR_HEIGHTS", "heights", _N, "below the noise of one box; the mean of a stay is more exact"),
         ("rules.ORIGIN_STAY_S", "s", _R, "as long as an excursion: a shorter stay is no evidence of a side"),
         ("rules.DESTINATION_CLEAR_HEIGHTS", "heights", _N, "three times the usual noise, because one box decides it"),
+        ("rules.JITTER_EXCURSIONS", "number", _N, "one is a step over the line and back; two in succession are noise"),
+        ("rules.JITTER_HEIGHTS", "heights", _N, "as far as boxes jitter that a tracker can still follow"),
+        ("rules.JITTER_MEMORY_S", "s", _M, "longer than any pause of the jitter, shorter than a usual stay"),
+        ("rules.JITTER_DEVIATIONS", "std. dev.", _N, "an hour has 9,000 independent sights: none is so far by chance"),
         ("rules.EXCURSION_S", "s", _M, "a step over the line and back takes a person longer than this"),
         ("rules.EXCURSION_SAMPLES", "sights", _N, "the least number with which one bad box decides nothing"),
         ("rules.DECIDE_LATEST_S", "s", _R, "LATEST_S less the time that one excursion takes"),
@@ -164,6 +168,10 @@ LINES: Final = tuple(
         ("objects.table.MOTION_WINDOW_S", "s", _M, "about one stride: shorter is noise, longer hides a turn"),
         ("objects.table.PLACE_NOISE", "heights", _N, "position_noise of the tracker"),
         ("objects.table.PLACE_NOISE_SIGHTS", "sights", _N, "three sights are the fewest that show any scatter"),
+        ("rule.jitter.SIGHT_SPACING_S", "s", _C, "MOST_SIGHTS then cover JITTER_MEMORY_S"),
+        ("rule.jitter.MOST_SIGHTS", "sights", _C, "their median is exact to a tenth"),
+        ("rule.jitter.INDEPENDENT_S", "s", _N, "the tracker's filter remembers a box for about this long"),
+        ("rule.jitter.MEDIAN", "std. dev.", _X, "of the absolute value of a normal variable"),
         ("rule.zones.ON_OUTLINE_HEIGHTS", "heights", _X, "far above rounding, far below a pixel"),
     )
 )

@@ -19,6 +19,20 @@ ORIGIN_STAY_S: Final = 0.5
 DESTINATION_CLEAR_HEIGHTS: Final = 0.22
 """An object has passed the line when it is seen this far beyond it. Only distance decides where an object goes to."""
 
+JITTER_EXCURSIONS: Final = 2
+"""The boxes of an object jitter if its path went over the line and back this often within `EXCURSION_S` or for fewer
+sights than `EXCURSION_SAMPLES`, ..."""
+
+JITTER_HEIGHTS: Final = 0.5
+"""... less far than this, ..."""
+
+JITTER_MEMORY_S: Final = 10.0
+"""... and if the last such excursion was less than this long ago."""
+
+JITTER_DEVIATIONS: Final = 5.0
+"""An object whose boxes jitter has passed only when it is this many standard deviations of its jitter beyond the line.
+The mean of sights since it met the line jitters less, by the root of their number."""
+
 EXCURSION_S: Final = 0.5
 """An object that goes over the line and back within this time crosses nothing. A pass is decided this long after the
 path met the line."""

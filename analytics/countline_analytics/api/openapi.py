@@ -149,7 +149,8 @@ def _query_parameters(method: Method, route: Route) -> Iterator[dict[str, Any]]:
 def _collect(message: Descriptor, found: dict[str, Descriptor]) -> None:
     if message.name in found or message.full_name in _WELL_KNOWN:
         return
-    found[message.name] = message
+    if not message.GetOptions().map_entry:
+        found[message.name] = message
     for field in message.fields:
         if field.message_type is not None:
             _collect(field.message_type, found)
@@ -171,6 +172,8 @@ def _remark(declared: Any, name: str = "") -> str:
 
 
 def _field(field: FieldDescriptor) -> dict[str, Any]:
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return {"type": "object", "additionalProperties": _single(field.message_type.fields_by_name["value"])}
     schema = _single(field)
     return {"type": "array", "items": schema} if field.is_repeated else schema
 

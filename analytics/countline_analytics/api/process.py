@@ -43,8 +43,9 @@ from countline_common.administration.current import CurrentSettings
 from countline_common.administration.levels import follow_level, level_base
 from countline_common.administration.maintenance import check_call
 from countline_common.data import database
-from countline_common.data.administration_feed import AdministrationFeed
+from countline_common.data.migration_reports import reader
 from countline_common.data.outbox import Outbox, OutboxRelay, OutboxTrail
+from countline_common.data.part_feeds import PartFeeds, RunningPart
 from countline_common.data.revocation_feed import RevocationFeed
 from countline_common.grpc.channels import open_channel
 from countline_common.grpc.key_exchange import KeyExchange, remote_exchange
@@ -143,6 +144,12 @@ class ApiParts:
         }
         return HealthServer(address, self.checks(), degraded)
 
+    def reported(self) -> RunningPart:
+        """Describe this process as it reports itself."""
+        part = RunningPart("api", checks=self.checks())
+        part.migrations.append(reader(part, self.engine, "countline_analytics.store", "analytics"))
+        return part
+
     def checks(self) -> dict[str, Check]:
         """Return the health checks of the process."""
 
@@ -189,11 +196,11 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
         api = Api(http_methods(), upstreams, parts.verifier, hub, _protection(settings, parts.rates, current))
         changes = follow_changes(parts.bus, directory.forget)
         revocations = RevocationFeed(lambda: parts.bus.jetstream, parts.verifier.revocations)
-        administration = AdministrationFeed("api", lambda: parts.bus.jetstream, current)
-        work = (statuses.run(), changes, revocations.run(), administration.run(), relay.run())
+        feeds = PartFeeds(parts.reported(), "api", lambda: parts.bus.jetstream, current)
+        work = (statuses.run(), changes, revocations.run(), feeds.run(), relay.run())
         await stack.enter_async_context(_tasks(parts.bus.run(), parts.feed.run(), *work, stopping=stopping))
         stack.callback(relay.stop)
-        stack.callback(administration.stop)
+        stack.callback(feeds.stop)
         stack.callback(revocations.stop)  # nats-py may raise an error of its own in place of a cancellation
         addresses = {
             "gateway": await _listen(stack, api.gateway(), settings.gateway_address, settings.gateway_idle_timeout_s),
@@ -233,7 +240,10 @@ def _upstreams(
         "countline.v1.AdministrationService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.AuditService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.FactorService": RemoteUpstream(channels[settings.auth_address]),
+        "countline.v1.RegistrationService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.KeyService": RemoteUpstream(channels[settings.auth_address]),
+        "countline.v1.LogService": RemoteUpstream(channels[settings.auth_address]),
+        "countline.v1.PartService": RemoteUpstream(channels[settings.auth_address]),
         OIDC_SERVICE: RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.CameraService": WatchedUpstream(
             RemoteUpstream(channels[settings.cameras_address]), directory.forget

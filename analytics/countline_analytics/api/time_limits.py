@@ -50,7 +50,7 @@ def _same(seconds: float, retries: int, *resources: str) -> RouteLimits:
 
 
 ROUTES: Final = (
-    _same(5.0, 3, "auth", "users", "service-accounts", "roles", "permissions"),
+    _same(5.0, 3, "auth", "users", "invites", "service-accounts", "roles", "permissions"),
     _same(10.0, 2, "cameras", "sites", "workers", "secrets"),
     _same(15.0, 1, "analytics"),
     # Triton may build an engine before it loads a model. The service times out earlier.

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from datetime import timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -21,16 +21,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline_analytics.ingest.consumer import Ingest, check, report_correction
 from countline_analytics.ingest.refence import refence
+from countline_analytics.ingest.retention import SETTING_OF, delete_old, oldest_kept
 from countline_analytics.ingest.sites import SiteFollower
 from countline_analytics.ingest.writer import CountWriter
-from countline_analytics.instants import to_datetime
 from countline_analytics.processes import check_database, stop_signals, until_available
 from countline_analytics.settings import IngestSettings
-from countline_analytics.store.rollups import RETENTION_MARGIN, Rollups, find_rollups
+from countline_analytics.store.rollups import Rollups, find_rollups
+from countline_common.administration.current import CurrentSettings
+from countline_common.administration.levels import follow_level, level_base
 from countline_common.data import bus, database
+from countline_common.data.migration_reports import reader
+from countline_common.data.part_feeds import OpenJetStream, PartFeeds, RunningPart
 from countline_common.errors import UnavailableError
-from countline_common.http.health import HealthServer
+from countline_common.http.health import Check, HealthServer
 from countline_common.logs import configure
+from countline_common.tasks import cancel
 
 MAKE_ROOM_EVERY_S: Final = 15
 FLUSH_S: Final = 2
@@ -52,18 +57,41 @@ async def run(settings: IngestSettings) -> None:
         async with HealthServer(settings.health_address, {"ingest": ready}):
             try:
                 client = await _connect(settings, stopping)
+                current = CurrentSettings({**level_base("ingest"), **settings.retention_of_environment()})
+                follow_level("ingest", current)
                 try:
-                    ingest = _build(settings, engine, client)
+                    ingest = _build(settings, engine, client, current)
                     await _correct_fences(engine, stopping)
                     rollups = await find_rollups(engine)
                     jetstream = partial(_jetstream, client, client.jetstream())
+                    feeds = _feeds(engine, jetstream, ready, current)
                     async with asyncio.TaskGroup() as tasks:
+                        tasks.create_task(_until(stopping, feeds), name="feeds of the part")
                         tasks.create_task(SiteFollower(jetstream, engine, stopping).run(), name="sites")
-                        tasks.create_task(_serve(ingest, rollups, settings, stopping), name="ingest")
+                        tasks.create_task(_serve(ingest, rollups, settings, current, stopping), name="ingest")
                 finally:
                     await _close(client)
             finally:
                 await engine.dispose()
+
+
+def _feeds(engine: AsyncEngine, jetstream: OpenJetStream, ready: Check, current: CurrentSettings) -> PartFeeds:
+    """Build what the process does over NATS beside its work."""
+    part = RunningPart("ingest", checks={"ingest": ready})
+    part.migrations.append(reader(part, engine, "countline_analytics.store", "analytics"))
+    return PartFeeds(part, "ingest", jetstream, current)
+
+
+async def _until(stopping: asyncio.Event, feeds: PartFeeds) -> None:
+    running = asyncio.create_task(feeds.run())
+    try:
+        stopped = asyncio.create_task(stopping.wait())
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        feeds.stop()
+        await running
+    finally:
+        await cancel(running)
 
 
 def _jetstream(client: Client, jetstream: JetStreamContext) -> JetStreamContext | None:
@@ -102,34 +130,23 @@ async def _close(client: Client) -> None:
     await client.close()
 
 
-def _build(settings: IngestSettings, engine: AsyncEngine, client: Client) -> Ingest:
-    days = settings.crossings_retention_days
-    kept_s = float("inf") if days is None else days * 86_400.0
+def _build(settings: IngestSettings, engine: AsyncEngine, client: Client, current: CurrentSettings) -> Ingest:
     writer = CountWriter(engine, time.time)
-    return Ingest(client, writer, settings.ingest_batch_messages, oldest=lambda: time.time() - kept_s)
+    return Ingest(client, writer, settings.ingest_batch_messages, oldest=partial(oldest_kept, current))
 
 
-async def _serve(ingest: Ingest, rollups: Rollups, settings: IngestSettings, stopping: asyncio.Event) -> None:
+async def _serve(
+    ingest: Ingest, rollups: Rollups, settings: IngestSettings, current: CurrentSettings, stopping: asyncio.Event
+) -> None:
     logging.getLogger("apscheduler").setLevel(logging.WARNING)  # at INFO it logs every run
     scheduler = AsyncIOScheduler(timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True})
     scheduler.add_job(rollups.refresh, "interval", seconds=settings.rollup_interval_s, id="refresh rollups")
     scheduler.add_job(ingest.make_room, "interval", seconds=MAKE_ROOM_EVERY_S, id="make room in the stream")
-    scheduler.add_job(_delete_old, "interval", args=(rollups, settings), hours=6, id="delete old rows")
+    deleting = scheduler.add_job(delete_old, "interval", args=(rollups, current), hours=6, id="delete old rows")
     scheduler.start()
+    for setting in set(SETTING_OF.values()):
+        current.listen(setting, lambda _: deleting.modify(next_run_time=datetime.now(UTC)))
     try:
         await ingest.run(stopping)
     finally:
         scheduler.shutdown(wait=False)
-
-
-async def _delete_old(rollups: Rollups, settings: IngestSettings) -> None:
-    kept = {
-        "crossings": settings.crossings_retention_days,
-        "visits": settings.crossings_retention_days,
-        "occupancy": settings.occupancy_retention_days,
-        "trajectories": settings.trajectories_retention_days,
-    }
-    for table, days in kept.items():
-        if days is not None:
-            now = to_datetime(round(time.time() * 1e6))
-            await rollups.forget(table, now - timedelta(days=days) - RETENTION_MARGIN)

@@ -80,6 +80,12 @@ export class Api {
     this.sessions.begin(await this.send<Session>("POST", "auth/login/factor", { challenge, code }));
   }
 
+  /** Creates an account and opens its session. `invite` is empty where registration is open. */
+  async register(username: string, password: string, invite: string): Promise<void> {
+    await this.send("POST", "auth/register", { username, password, invite_token: invite });
+    await this.login(username, password);
+  }
+
   factor(): Promise<Factor> {
     return this.get<Factor>("auth/factor");
   }
@@ -306,7 +312,7 @@ async function unwrap<T>(response: Response): Promise<T> {
 
 /** A problem of a field names the field: "password is wrong". */
 function problemText({ field, message }: { field?: string; message: string }): string {
-  return field === "password" || field === "code" ? `${field} ${message}` : message;
+  return field === "password" || field === "code" || field === "username" ? `${field} ${message}` : message;
 }
 
 /** Lifetime of a signed token in milliseconds, from its claim `iat`; infinite if the token has no `iat`. */

@@ -8,6 +8,9 @@ from countline_common.errors import InvalidInputError, NotFoundError
 
 _ROLE: Final = re.compile(r"[a-z0-9-]{1,63}")
 AT_ONCE: Final = "at once"
+SHORTEST_AUDIT_DAYS: Final = 30
+"""PostgreSQL's function `audit.purge` refuses younger rows."""
+SHORTEST_COUNTS_DAYS: Final = 7
 AT_REFRESH: Final = "at the next login or refresh of each session"
 LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -25,6 +28,8 @@ class SettingKind:
     maximum: int = 0
     effect: str = AT_ONCE
     """When a change acts."""
+    zero_accepted: bool = False
+    """0 is accepted although it is less than the minimum."""
     roles: bool = False
     """Whether it takes names of roles, separated by commas; empty or `none` for no role."""
 
@@ -49,11 +54,15 @@ class SettingKind:
             if value in self.choices:
                 return value
             hint = f"use one of: {', '.join(self.choices)}"
-        elif value.isascii() and value.isdigit() and len(value) < 10 and self.minimum <= int(value) <= self.maximum:
+        elif value.isascii() and value.isdigit() and len(value) < 10 and self._is_in_range(int(value)):
             return str(int(value))
         else:
-            hint = f"use a whole number from {self.minimum} to {self.maximum}"
+            zero = ", or 0" if self.zero_accepted else ""
+            hint = f"use a whole number from {self.minimum} to {self.maximum}{zero}"
         raise InvalidInputError(f"{self.name} cannot be {text[:50]!r}", hint=hint)
+
+    def _is_in_range(self, number: int) -> bool:
+        return self.minimum <= number <= self.maximum or (number == 0 and self.zero_accepted)
 
 
 def _rate(name: str, default: int, what: str) -> SettingKind:
@@ -65,15 +74,39 @@ def _level(part: str) -> SettingKind:
     return SettingKind(f"log_level.{part}", "info", f"Least level of the lines that {part} logs.", LEVELS)
 
 
+def _retention(name: str, default: int, minimum: int, what: str) -> SettingKind:
+    return SettingKind(
+        f"retention.{name}_days",
+        str(default),
+        f"Days after which {what} are deleted for good. 0: never.",
+        minimum=minimum,
+        maximum=36_500,
+        effect="at once: older rows are deleted",
+        zero_accepted=True,
+    )
+
+
 SETTINGS: Final[dict[str, SettingKind]] = {
     kind.name: kind
     for kind in (
         _level("api"),
         _level("control"),
+        _level("ingest"),
+        _level("worker"),
         _rate("address", 3000, "from one address"),
         _rate("key", 1200, "with one key"),
         _rate("login", 60, "without a login (login, refresh, logout) from one address"),
         _rate("user", 1200, "of one user"),
+        _retention("audit", 0, SHORTEST_AUDIT_DAYS, "rows of the audit"),
+        _retention("crossings", 0, SHORTEST_COUNTS_DAYS, "crossings and visits, but not their counts,"),
+        _retention("occupancy", 90, SHORTEST_COUNTS_DAYS, "samples of occupancy"),
+        _retention("trajectories", 90, SHORTEST_COUNTS_DAYS, "trajectories"),
+        SettingKind(
+            "registration",
+            "closed",
+            "Who can create an own account: no person, those with an invite, or everybody (as guest).",
+            ("closed", "invite", "open"),
+        ),
         SettingKind(
             "session.days",
             "30",

@@ -30,8 +30,13 @@ TRIALS: Final = "TRIALS"
 DLQ: Final = "DLQ"
 AUDIT: Final = "AUDIT"
 AUDIT_CHECKPOINTS: Final = "AUDIT_CHECKPOINTS"
+LOGS: Final = "LOGS"
+PARTS: Final = "PARTS"
 
+MIB: Final = 1024**2
 GIB: Final = 1024**3
+LOGS_KEPT_S: Final = 7 * 24 * 3600.0
+PARTS_KEPT_S: Final = 900.0
 CONNECT_TIMEOUT_S: Final = 5.0
 FIRST_CONNECTION_S: Final = 6.0
 """Time limit of the first connection, over all servers."""
@@ -104,6 +109,21 @@ def checkpoint_subject(*, purge: bool) -> str:
     return f"countline.audit.checkpoints.{'purges' if purge else 'rows'}"
 
 
+def logs_subject(part: str) -> str:
+    """Subject of the `LogBatch`es of a part."""
+    return f"countline.logs.{_token(part)}"
+
+
+def parts_subject(part: str, key: str) -> str:
+    """Subject of the `PartReport`s of one process; the last one is kept.
+
+    Args:
+        part: such as `worker`.
+        key: tells processes of one part apart.
+    """
+    return f"countline.parts.{_token(part)}.{_token(key)}"
+
+
 def dlq_subject(stream: str) -> str:
     """Subject of a stream's messages that cannot be handled."""
     return f"countline.dlq.{_token(stream)}"
@@ -152,6 +172,7 @@ def stream_configs(*, replicas: int = 1, counts_max_bytes: int = 10 * GIB) -> li
             num_replicas=replicas,
         ),
         *_audit_configs(replicas),
+        *_operation_configs(replicas),
         StreamConfig(name=DLQ, subjects=["countline.dlq.>"], storage=file, max_bytes=GIB, num_replicas=replicas),
     ]
 
@@ -174,6 +195,29 @@ def _audit_configs(replicas: int) -> list[StreamConfig]:
             subjects=[CHECKPOINT_SUBJECTS],
             storage=StorageType.FILE,
             max_bytes=GIB,
+            num_replicas=replicas,
+        ),
+    ]
+
+
+def _operation_configs(replicas: int) -> list[StreamConfig]:
+    """Return the streams of log lines and of running parts. Both drop the oldest messages."""
+    return [
+        StreamConfig(
+            name=LOGS,
+            subjects=["countline.logs.>"],
+            storage=StorageType.FILE,
+            max_bytes=128 * MIB,
+            max_age=LOGS_KEPT_S,
+            num_replicas=replicas,
+        ),
+        StreamConfig(
+            name=PARTS,
+            subjects=["countline.parts.>"],
+            storage=StorageType.MEMORY,
+            max_msgs_per_subject=1,
+            max_bytes=16 * MIB,
+            max_age=PARTS_KEPT_S,
             num_replicas=replicas,
         ),
     ]

@@ -5,12 +5,15 @@ This module needs SQLAlchemy and Alembic, which come with the extras `control` a
 
 import asyncio
 import zlib
+from dataclasses import dataclass
+from functools import cache
 from importlib.resources import as_file, files
 from typing import Final
 
 import psycopg.errors
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine as create_sync_engine
 from sqlalchemy import text
 from sqlalchemy.engine import URL, Connection, make_url
@@ -69,6 +72,47 @@ async def migrate(dsn: str, package: str, schema: str) -> None:
         UnavailableError: the database does not answer.
     """
     await asyncio.to_thread(_migrate, dsn, package, schema)
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationState:
+    """Migrations of a schema."""
+
+    applied: str
+    """Revision that the database has; empty before the first migration."""
+    expected: str
+    """Newest revision of this release."""
+    pending: tuple[str, ...] = ()
+    """Revisions that are still to be applied, in their order."""
+    problem: str = ""
+    """Why the database does not fit this release; empty if it does, or if migrations are only pending."""
+
+
+async def migration_state(engine: AsyncEngine, package: str, schema: str) -> MigrationState:
+    """Compare a schema with the Alembic history in `<package>/migrations`.
+
+    Raises:
+        SQLAlchemyError: the database does not answer.
+    """
+    known = _revisions(package)
+    async with engine.connect() as connection:
+        table = f'"{schema}".alembic_version'
+        exists = (await connection.execute(text("SELECT to_regclass(:name)"), {"name": table})).scalar()
+        query = text(f"SELECT version_num FROM {table}")  # noqa: S608  (a name from our code)
+        applied = str((await connection.execute(query)).scalar() or "") if exists else ""
+    if applied and applied not in known:
+        return MigrationState(applied, known[-1], problem="another release has migrated this database")
+    return MigrationState(applied, known[-1], known[known.index(applied) + 1 :] if applied else known)
+
+
+@cache
+def _revisions(package: str) -> tuple[str, ...]:
+    """Return the revisions of an Alembic history, the oldest first."""
+    with as_file(files(package) / "migrations") as scripts:
+        config = Config()
+        config.set_main_option("script_location", str(scripts))
+        found = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    return tuple(reversed(found))
 
 
 def _migrate(dsn: str, package: str, schema: str) -> None:

@@ -18,7 +18,10 @@ from countline.v1 import (
     cameras_pb2_grpc,
     factor_pb2_grpc,
     keys_pb2_grpc,
+    logs_pb2_grpc,
     models_pb2_grpc,
+    parts_pb2_grpc,
+    registration_pb2_grpc,
     secrets_pb2_grpc,
     workers_pb2_grpc,
 )
@@ -85,6 +88,11 @@ class Client:
         self.audit: audit_pb2_grpc.AuditServiceAsyncStub = audit_pb2_grpc.AuditServiceStub(auth)
         self.keys: keys_pb2_grpc.KeyServiceAsyncStub = keys_pb2_grpc.KeyServiceStub(auth)
         self.factor: factor_pb2_grpc.FactorServiceAsyncStub = factor_pb2_grpc.FactorServiceStub(auth)
+        self.logs: logs_pb2_grpc.LogServiceAsyncStub = logs_pb2_grpc.LogServiceStub(auth)
+        self.parts: parts_pb2_grpc.PartServiceAsyncStub = parts_pb2_grpc.PartServiceStub(auth)
+        self.registration: registration_pb2_grpc.RegistrationServiceAsyncStub = (
+            registration_pb2_grpc.RegistrationServiceStub(auth)
+        )
         cameras = channels.open(target.endpoints.cameras)
         self.cameras: cameras_pb2_grpc.CameraServiceAsyncStub = cameras_pb2_grpc.CameraServiceStub(cameras)
         self.administration: administration_pb2_grpc.AdministrationServiceAsyncStub = (

@@ -26,6 +26,23 @@ Check = Callable[[], Awaitable[None]]
 """Returns if the check passes; raises with the reason if it fails."""
 
 
+async def failing(checks: Mapping[str, Check]) -> dict[str, str]:
+    """Run checks at the same time, each for one second at most; return the reasons of those that fail, by name."""
+    results = await asyncio.gather(*(_run(check) for check in checks.values()))
+    return {name: problem for name, problem in zip(checks, results, strict=True) if problem}
+
+
+async def _run(check: Check) -> str | None:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await check()
+    except TimeoutError:
+        return f"no answer within {CHECK_TIMEOUT_S:g} s"
+    except Exception as error:  # noqa: BLE001  (any error of a check is a reason not to be ready)
+        return redact(str(error)) or type(error).__name__
+    return None
+
+
 class HealthServer:
     """An HTTP server for probes and Prometheus, as an async context manager.
 
@@ -75,20 +92,9 @@ class HealthServer:
         return {name: problem for name, of in self._degraded.items() if (problem := of())}
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        results = await asyncio.gather(*(self._run(check) for check in self._checks.values()))
-        problems = {name: problem for name, problem in zip(self._checks, results, strict=True) if problem}
+        problems = await failing(self._checks)
         answer = {"ready": not problems, "problems": problems, "degraded": self._problems()}
         return web.json_response(answer, status=503 if problems else 200)
-
-    async def _run(self, check: Check) -> str | None:
-        try:
-            async with asyncio.timeout(CHECK_TIMEOUT_S):
-                await check()
-        except TimeoutError:
-            return f"no answer within {CHECK_TIMEOUT_S:g} s"
-        except Exception as error:  # noqa: BLE001  (any error of a check is a reason not to be ready)
-            return redact(str(error)) or type(error).__name__
-        return None
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})

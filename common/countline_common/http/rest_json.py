@@ -26,10 +26,16 @@ def to_json(message: Message) -> dict[str, Any]:
         if field.has_presence and not message.HasField(field.name):
             continue
         value = getattr(message, field.name)
-        result[json_name(field)] = (
-            [_value(field, item) for item in value] if field.is_repeated else _value(field, value)
-        )
+        result[json_name(field)] = _repeated(field, value) if field.is_repeated else _value(field, value)
     return result
+
+
+def _repeated(field: Any, value: Any) -> Any:
+    """A map as an object in order of its keys, any other repeated field as a list."""
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        of_values = field.message_type.fields_by_name["value"]
+        return {str(key): _value(of_values, value[key]) for key in sorted(value)}
+    return [_value(field, item) for item in value]
 
 
 def json_name(field: Any) -> str:

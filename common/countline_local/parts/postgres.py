@@ -103,6 +103,10 @@ class PostgresServer:
         role = database if database in DATABASES else SUPERUSER
         return f"postgresql://{role}:{self._password(role)}@127.0.0.1:{self.port}/{database}"
 
+    def superuser_dsn(self, database: str) -> str:
+        """Address of a database for the superuser."""
+        return f"postgresql://{SUPERUSER}:{self._password(SUPERUSER)}@127.0.0.1:{self.port}/{database}"
+
     async def check(self) -> None:
         """Return if the server answers a query.
 

@@ -146,6 +146,7 @@ def setting_message(kind: SettingKind, stored: Stored, bases: Mapping[str, str])
         choices=kind.choices,
         minimum=kind.minimum,
         maximum=kind.maximum,
+        zero_accepted=kind.zero_accepted,
     )
     if kind.name in bases:
         message.value, message.source = bases[kind.name], administration_pb2.SETTING_SOURCE_ENVIRONMENT

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Final
 
+from countline_common.administration.vocabulary import SHORTEST_AUDIT_DAYS
 from countline_common.errors import InvalidInputError
 from countline_common.logs import get_logger
 from countline_common.secrets.secret_files import ensure_secret
 from countline_control.audit import store
 from countline_control.audit.chain import AuditSigner, new_audit_key
-from countline_control.audit.upkeep import SHORTEST_RETENTION_DAYS
 from countline_control.database import Database
 
 AUDIT_KEY: Final = "audit-key.pem"
@@ -35,18 +35,17 @@ def audit_signer(path: Path) -> AuditSigner:
         ) from error
 
 
-def checked_retention(days: int) -> int:
-    """Return the retention in days; 0 for ever.
+def check_retention(days: int) -> None:
+    """Check the retention that the environment sets, in days; 0 for ever.
 
     Raises:
         InvalidInputError: it is shorter than the audit permits.
     """
-    if 0 < days < SHORTEST_RETENTION_DAYS:
+    if 0 < days < SHORTEST_AUDIT_DAYS:
         raise InvalidInputError(
             f"COUNTLINE_AUDIT_RETENTION_DAYS is {days}, and the audit keeps rows for at least 30 days",
             hint="give 30 or more, or 0 to keep rows for ever",
         )
-    return days
 
 
 async def warn_if_unprotected(database: Database) -> None:

@@ -25,7 +25,6 @@ from countline_control.database import Database
 
 PERIOD_S: Final = 60.0
 PURGE_PERIOD_S: Final = 3600.0
-SHORTEST_RETENTION_DAYS: Final = 30
 PUBLISH_TIMEOUT_S: Final = 5.0
 SIGN_PAGE: Final = 1000
 READ_BATCH: Final = 1000
@@ -41,7 +40,7 @@ class AuditUpkeep:
         database: of auth.
         signer: signs checkpoints.
         jetstream: returns the connection to NATS; None while NATS is away.
-        retention_days: how long rows are kept; 0 for ever.
+        retention_days: returns how long rows are kept; 0 for ever. Call `retention_changed` after a change.
         clock: returns Unix seconds.
         period_s: seconds between two checkpoints.
     """
@@ -51,7 +50,7 @@ class AuditUpkeep:
         database: Database,
         signer: AuditSigner,
         jetstream: Callable[[], JetStreamContext | None],
-        retention_days: int = 0,
+        retention_days: Callable[[], int] = lambda: 0,
         clock: Callable[[], float] = time.time,
         period_s: float = PERIOD_S,
     ) -> None:
@@ -61,26 +60,35 @@ class AuditUpkeep:
         self._retention_days = retention_days
         self._clock = clock
         self._period_s = period_s
-        self._stopping = asyncio.Event()
+        self._stopping = False
+        self._wake = asyncio.Event()
         self._purged_at = float("-inf")
 
     def stop(self) -> None:
         """Let `run` end."""
-        self._stopping.set()
+        self._stopping = True
+        self._wake.set()
+
+    def retention_changed(self) -> None:
+        """Purge now and not in an hour."""
+        self._purged_at = float("-inf")
+        self._wake.set()
 
     async def run(self) -> None:
         """Work until `stop` is called, through outages of NATS and of the database."""
-        while not self._stopping.is_set():
+        while not self._stopping:
+            self._wake.clear()
             try:
                 await self.sign()
                 await self.publish()
-                if self._retention_days and time.monotonic() - self._purged_at > PURGE_PERIOD_S:
-                    await self.purge()
+                if self._retention_days() and time.monotonic() - self._purged_at > PURGE_PERIOD_S:
                     self._purged_at = time.monotonic()
+                    await self.purge()
             except Exception as error:  # noqa: BLE001  (the task survives every error)
+                self._purged_at = float("-inf")  # perhaps the purge failed: try it again in the next period
                 if not is_away(error):
                     _log.warning("audit.upkeep_failed", error=redact(str(error)) or type(error).__name__)
-            await happens(self._stopping, self._period_s)
+            await happens(self._wake, self._period_s)
 
     async def sign(self) -> Checkpoint | None:
         """Sign the end of the chain; None if no row came since the last checkpoint, or if one of them is not ours."""
@@ -116,10 +124,10 @@ class AuditUpkeep:
 
         Without NATS nothing is purged: a checkpoint that only the database holds proves less.
         """
-        jetstream = self._jetstream()
+        jetstream, days = self._jetstream(), self._retention_days()
         if jetstream is None:
             return 0
-        before = to_datetime(self._clock()) - timedelta(days=self._retention_days)
+        before = to_datetime(self._clock()) - timedelta(days=days)
         last = await self._database.read(lambda connection: store.last_before(connection, before))
         if last is None:
             return 0
@@ -129,7 +137,7 @@ class AuditUpkeep:
         if is_new:
             await _publish(jetstream, checkpoint)
         async with self._database.begin() as connection:
-            purged = await store.purge(connection, last.sequence, self._retention_days)
+            purged = await store.purge(connection, last.sequence, days)
         _log.info("audit.purged", rows=purged, until=last.sequence)
         return purged
 

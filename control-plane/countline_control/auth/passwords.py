@@ -52,9 +52,9 @@ class Passwords:
         """
         return self._lanes[known].turn()
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, *, known: bool = True) -> str:
         """Return the hash to store; raises like `turn`."""
-        async with self.turn(known=True):
+        async with self.turn(known=known):
             return await asyncio.to_thread(self._hasher.hash, password)
 
     async def matches(self, stored: str, password: str) -> bool:

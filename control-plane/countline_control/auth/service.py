@@ -1,8 +1,7 @@
 """The gRPC services of auth: sessions, users, roles, keys, second factors and logins through an identity provider.
 
-Its methods lie in `sessions`, `profiles`, `users`, `accounts`, `access.methods`, `factor.service`, `keys.service` and
-`oidc.service`;
-this module joins them and sets them up.
+Its methods lie in `sessions`, `profiles`, `users`, `accounts`, `access.methods`, `factor.service`, `keys.service`,
+`registration.service` and `oidc.service`; this module joins them and sets them up.
 """
 
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 import grpc
 
-from countline.v1 import auth_pb2_grpc, factor_pb2_grpc, keys_pb2_grpc, oidc_pb2_grpc
+from countline.v1 import auth_pb2_grpc, factor_pb2_grpc, keys_pb2_grpc, oidc_pb2_grpc, registration_pb2_grpc
 from countline_common.grpc.server import Service
 from countline_control.auth import store
 from countline_control.auth.access import store as access_store
@@ -24,6 +23,7 @@ from countline_control.auth.factor.service import FactorMethods
 from countline_control.auth.keys.service import KeyMethods
 from countline_control.auth.oidc.service import OidcMethods
 from countline_control.auth.profiles import ProfileMethods
+from countline_control.auth.registration.service import RegistrationMethods
 
 NAME: Final = "countline.v1.AuthService"
 FIRST_USER: Final = "admin"
@@ -32,6 +32,7 @@ FIRST_USER: Final = "admin"
 class AuthService(
     FactorMethods,
     OidcMethods,
+    RegistrationMethods,
     ProfileMethods,
     AccountMethods,
     RoleMethods,
@@ -40,6 +41,7 @@ class AuthService(
     keys_pb2_grpc.KeyServiceServicer,
     factor_pb2_grpc.FactorServiceServicer,
     oidc_pb2_grpc.OidcServiceServicer,
+    registration_pb2_grpc.RegistrationServiceServicer,
 ):
     """Answers the services of auth."""
 
@@ -50,6 +52,7 @@ class AuthService(
             "countline.v1.KeyService": keys_pb2_grpc.add_KeyServiceServicer_to_server,
             "countline.v1.FactorService": factor_pb2_grpc.add_FactorServiceServicer_to_server,
             "countline.v1.OidcService": oidc_pb2_grpc.add_OidcServiceServicer_to_server,
+            "countline.v1.RegistrationService": registration_pb2_grpc.add_RegistrationServiceServicer_to_server,
         }
         return tuple(
             Service(name, partial(register, self), self._database.check, trail=self.trail)

@@ -15,7 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from countline_common.data.outbox import outbox_table
 from countline_control.data_keys import data_key_table
@@ -167,6 +167,21 @@ login_challenges = Table(
     Column("user_id", ForeignKey(users.c.user_id, ondelete="CASCADE"), nullable=False, index=True),
     # A challenge ends when what the user may do, or the password, changes.
     Column("access_revision", Integer, nullable=False),
+    Column("expires_at", _moment, nullable=False, index=True),
+)
+
+invites = Table(
+    "invites",
+    metadata,
+    Column("invite_id", String, primary_key=True),
+    # SHA-256; see `refresh_tokens`.
+    Column("token_hash", LargeBinary, nullable=False, unique=True),
+    # List of role, site_id, camera_ids.
+    Column("grants", JSONB, nullable=False),
+    # Without a foreign key: the rows of deleted users expire unused.
+    Column("creator_id", String, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("created_at", _moment, nullable=False),
     Column("expires_at", _moment, nullable=False, index=True),
 )
 

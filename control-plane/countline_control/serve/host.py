@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 import grpc
 
 from countline_common.data.database import migrate
+from countline_common.data.part_feeds import RunningPart
 from countline_common.errors import CountlineError, UnavailableError
 from countline_common.grpc.channels import open_channel
 from countline_common.grpc.server import CALL_LIMIT_S, GrpcServer, Service
@@ -34,6 +36,7 @@ class ServiceHost:
     """Opens what services need, and closes it in the right order.
 
     Args:
+        part: this process, as it reports itself; the host adds checks and migrations.
         verifier: checks the tokens of callers.
         tls: certificate files of the servers and of channels; None without TLS.
         require_client_certs: whether the servers refuse clients without a certificate.
@@ -42,6 +45,7 @@ class ServiceHost:
 
     def __init__(
         self,
+        part: RunningPart,
         verifier: TokenVerifier,
         tls: TlsFiles | None = None,
         *,
@@ -57,6 +61,7 @@ class ServiceHost:
         self._tasks: list[asyncio.Task[None]] = []
         self._stops: list[Callable[[], None]] = []
         self._checks: dict[str, Check] = {}
+        self.part = replace(part, checks=self._checks)
         self.addresses: dict[str, str] = {}
         """Service → the address on which it listens."""
 
@@ -70,6 +75,7 @@ class ServiceHost:
         """Open a service's database, once its schema is up to date."""
         await _migrated(dsn, service)
         database = Database(dsn)
+        self.part.migrations.append(database.migrations(self.part, f"countline_control.{service}", service))
         self._resources.push_async_callback(database.close)
         return database
 

@@ -20,7 +20,7 @@ from countline_control.administration.publisher import StatePublisher
 from countline_control.administration.service import AdministrationService
 from countline_control.audit.intake import AuditIntake
 from countline_control.audit.service import AuditService
-from countline_control.audit.setup import AUDIT_KEY, audit_signer, checked_retention, warn_if_unprotected
+from countline_control.audit.setup import AUDIT_KEY, audit_signer, check_retention, warn_if_unprotected
 from countline_control.audit.upkeep import AuditUpkeep
 from countline_control.auth.access.store import roles_by_name
 from countline_control.auth.oidc.flow import LoginFlow
@@ -31,11 +31,14 @@ from countline_control.auth.service import FIRST_USER, AuthService
 from countline_control.auth.tables import data_keys
 from countline_control.data_keys import DataKeys
 from countline_control.database import Database
+from countline_control.operations.log_service import LogService
+from countline_control.operations.part_service import PartService
 from countline_control.serve.bus import BackgroundBus
 from countline_control.serve.host import ServiceHost
 from countline_control.serve.identity_provider import oidc_config, wrong_mapping
 from countline_control.settings import ControlSettings, missing
 
+RETENTION: Final = "retention.audit_days"
 OIDC_KEY: Final = "countline oidc logins"
 """Purpose of the key from which logins through a provider are derived."""
 
@@ -93,7 +96,8 @@ class IdentityServices:
         self.auth.password_changed = partial(_forget_first_password, self._settings.admin_password_file)
         verifier.keys = KeyExchange(self.auth.exchange_key, verifier)
         audit = await self._audit()
-        return (*self.auth.as_services(), audit.as_service(), self._administration().as_service())
+        operations = (LogService(self._jetstream).as_service(), PartService(self._jetstream).as_service())
+        return (*self.auth.as_services(), audit.as_service(), self._administration().as_service(), *operations)
 
     async def _set_up_logins(self) -> None:
         """Set who can log in with a password, and the identity provider. It need not answer now."""
@@ -116,12 +120,14 @@ class IdentityServices:
     async def _audit(self) -> AuditService:
         """Start to receive the rows of all services; return the service that shows them."""
         signer = audit_signer(self._settings.audit_key_file or self._token_key_file.with_name(AUDIT_KEY))
-        retention_days = checked_retention(self._settings.audit_retention_days)
+        check_retention(self._settings.audit_retention_days)
         await warn_if_unprotected(self._database)
         if self._bus is not None:
             intake = AuditIntake(self._database, signer, self._jetstream)
             self._host.spawn("audit", intake.run(), intake.stop)
-        upkeep = AuditUpkeep(self._database, signer, self._jetstream, retention_days)
+        kept_days = partial(self._current.number, RETENTION)
+        upkeep = AuditUpkeep(self._database, signer, self._jetstream, kept_days)
+        self._current.listen(RETENTION, lambda _: upkeep.retention_changed())
         self._host.spawn("upkeep of the audit", upkeep.run(), upkeep.stop)
         return AuditService(self._database, signer.public, self._jetstream)
 

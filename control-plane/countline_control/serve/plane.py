@@ -14,8 +14,8 @@ from nats.js import JetStreamContext
 from countline_common.administration.current import CurrentSettings
 from countline_common.administration.levels import follow_level, level_base
 from countline_common.administration.maintenance import check_call
-from countline_common.data.administration_feed import AdministrationFeed
 from countline_common.data.outbox import Outbox, OutboxRelay, OutboxTrail
+from countline_common.data.part_feeds import PartFeeds, RunningPart
 from countline_common.data.revocation_feed import RevocationFeed
 from countline_common.grpc.key_exchange import KeyExchange, remote_exchange
 from countline_common.grpc.tokens import TokenVerifier
@@ -70,13 +70,15 @@ class ControlPlane:
         self._settings = settings
         self._wanted = frozenset(wanted)
         self._verifier = _verifier(settings)
+        name = "control" if len(self._wanted) > 1 else min(self._wanted, default="control")
         self._host = ServiceHost(
+            RunningPart(name),
             self._verifier,
             settings.tls,
             require_client_certs=settings.tls_require_client_certs,
             proxies=settings.proxy_networks(),
         )
-        self._current = CurrentSettings(level_base("control"))
+        self._current = CurrentSettings({**level_base("control"), **settings.retention_of_environment()})
         self._verifier.gate = partial(check_call, self._current)
         follow_level("control", self._current)
         self._bus: BackgroundBus | None = None
@@ -114,8 +116,9 @@ class ControlPlane:
             self._host.spawn("bus", self._bus.run(), self._bus.stop)
             revocations = RevocationFeed(self._jetstream, self._verifier.revocations)
             self._host.spawn("revocations", revocations.run(), revocations.stop)
-            feed = AdministrationFeed("control", self._jetstream, self._current, reads="auth" not in self._wanted)
-            self._host.spawn("administration", feed.run(), feed.stop)
+            reads = "auth" not in self._wanted
+            feeds = PartFeeds(self._host.part, "control", self._jetstream, self._current, reads=reads)
+            self._host.spawn("feeds of the part", feeds.run(), feeds.stop)
         builders = {
             "auth": self._start_auth,
             "cameras": self._start_cameras,

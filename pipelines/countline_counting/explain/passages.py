@@ -78,10 +78,13 @@ class PassageExplainer:
         """Distance in heights at which the path went past the line's end, and where."""
         self._before: tuple[float, Point] | None = None
         self._sight: Sight | None = None
+        self._clear_heights = rules.DESTINATION_CLEAR_HEIGHTS
+        """How far beyond the line the object must be seen."""
 
     def take(self, step: PassageFacts) -> list[tuple[Pass, Candidate]]:
         """Take the facts of one step; return the passes that became certain, as candidates still to be judged."""
         certain = []
+        self._clear_heights = step.clear_heights
         if step.sight is not None:
             self._before, self._sight = step.before, step.sight
         for fact in step.facts:
@@ -143,8 +146,7 @@ class PassageExplainer:
 
     def _hold(self, fact: PassHeld) -> None:
         assert self._sight is not None
-        limit = rules.DESTINATION_CLEAR_HEIGHTS
-        gate = Gate("destination clear", fact.beyond_heights, limit, fact.beyond_heights >= limit)
+        gate = Gate("destination clear", fact.beyond_heights, fact.least_heights, passed=True)
         self._held = _HeldPass(self._pending, _seen("clear", self._sight), gate)
         self._pending, self._farthest = [], None
 
@@ -215,7 +217,7 @@ class PassageExplainer:
         if reason is Reason.NEVER_CLEAR_AT_ORIGIN:
             return (Gate("origin clear", self._before_side_heights, rules.ORIGIN_CLEAR_HEIGHTS, passed=False),)
         value = abs(self._farthest.distance_heights) if self._farthest is not None else 0.0
-        limit = rules.DESTINATION_CLEAR_HEIGHTS
+        limit = self._clear_heights
         return (Gate("destination clear", value, limit, value >= limit),)
 
     def _settle(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from countline_counting import rules
 from countline_counting.geometry.segments import Point, PolyLine
 from countline_counting.objects.facts import ObjectFact
 from countline_counting.reasons import Reason
@@ -75,6 +76,8 @@ class PassHeld:
 
     made: Pass
     beyond_heights: float
+    least_heights: float
+    """How far beyond the line the object had to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,8 @@ class PassageFacts:
     """None if the step is not a sight."""
     ended: bool = False
     """Whether the line forgets the object with this step."""
+    clear_heights: float = rules.DESTINATION_CLEAR_HEIGHTS
+    """How far beyond the line the object must be seen, after the step."""
 
 
 @dataclass(frozen=True, slots=True)

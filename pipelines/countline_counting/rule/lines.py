@@ -137,7 +137,7 @@ class LineCounter:
     ) -> PassageFacts:
         """Take the facts that a passage has recorded."""
         facts, passage.facts = tuple(passage.facts or ()), []
-        return PassageFacts(self.line, row, facts, passage.side, before, sight, ended)
+        return PassageFacts(self.line, row, facts, passage.side, before, sight, ended, passage.clear_heights)
 
     def _hidden_beyond(self, sights: Sights, i: int, distance_heights: float) -> bool:
         """Whether the hidden anchor is farther from the line, on the same side, than the visible one."""

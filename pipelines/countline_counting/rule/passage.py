@@ -16,6 +16,7 @@ from countline_counting.rule.facts import (
     PassHeld,
     SideTaken,
 )
+from countline_counting.rule.jitter import Clearance, LineJitter
 from countline_counting.rule.passes import Pass, Sight
 
 
@@ -35,7 +36,7 @@ class Passage:
         facts: receives the facts of each call; None records none.
     """
 
-    __slots__ = ("_held", "_met", "_near_since", "_net", "_passes", "_sights_beyond", "facts", "side")
+    __slots__ = ("_held", "_jitter", "_met", "_near_since", "_net", "_passes", "_sights_beyond", "facts", "side")
 
     def __init__(self, facts: list[PassageFact] | None = None) -> None:
         self.side = 0
@@ -49,16 +50,22 @@ class Passage:
         self._passes = 0
         self._held: _Held | None = None
         self._near_since: float | None = None
+        self._jitter = LineJitter()
 
     @property
     def idle(self) -> bool:
         """Whether nothing is open: the next sight matters only if it meets the line or is clear on the other side."""
-        return self.side != 0 and self._net == 0 and self._held is None
+        return self.side != 0 and self._net == 0 and self._held is None and not self._jitter.deviation_heights
 
     @property
     def held(self) -> Pass | None:
         """The pass that awaits its decision."""
         return self._held.made if self._held else None
+
+    @property
+    def clear_heights(self) -> float:
+        """How far beyond the line the object must be seen."""
+        return max(rules.DESTINATION_CLEAR_HEIGHTS, rules.JITTER_DEVIATIONS * self._jitter.deviation_heights)
 
     def see(self, line: PolyLine, before: tuple[float, Point] | None, sight: Sight) -> Pass | None:
         """Take the next sight of the object and return the pass that it makes certain.
@@ -73,6 +80,7 @@ class Passage:
             for fraction, sign in path_crossings(line.points, before[1], sight.xy_px):
                 at = before[0] + fraction * (sight.t - before[0])
                 certain = self._meet_line(sign, at, fraction, sight.frame) or certain
+        self._jitter.see(sight.t, sight.distance_heights)
         self._sights_beyond += 1
         if self._held is not None:
             self._held.sights += 1
@@ -97,6 +105,7 @@ class Passage:
         return self._make_certain(self._held, Decision.ENDED, 0.0) if self._held is not None else None
 
     def _meet_line(self, sign: int, at: float, fraction: float, frame: int) -> Pass | None:
+        self._jitter.meet(at)
         held, certain = self._held, None
         already_beyond = held is not None and sign == held.made.sign
         if self.facts is not None:
@@ -145,22 +154,22 @@ class Passage:
             self._take_side(side, Evidence.STAY, sight.t - self._near_since)
 
     def _find_destination(self, sight: Sight) -> None:
-        distance = sight.distance_heights * self.side
-        if distance >= rules.ORIGIN_CLEAR_HEIGHTS:
+        beyond = self._jitter.clearance(-self.side, sight.distance_heights)
+        if sight.distance_heights * self.side >= rules.ORIGIN_CLEAR_HEIGHTS:
             self._net = 0
             if self.facts is not None:
                 self.facts.append(ClearAgain(self.side))
-        elif distance <= -rules.DESTINATION_CLEAR_HEIGHTS:
+        elif beyond.clear:
             if self._net * self.side < 0:
-                self._hold(Pass(-self.side, *self._met[-self.side], self._passes), -distance)
+                self._hold(Pass(-self.side, *self._met[-self.side], self._passes), beyond)
             else:
-                self._take_side(-self.side, Evidence.ROUND_THE_END, -distance)
+                self._take_side(-self.side, Evidence.ROUND_THE_END, beyond.value)
 
-    def _hold(self, made: Pass, beyond_heights: float) -> None:
+    def _hold(self, made: Pass, beyond: Clearance) -> None:
         self._held = _Held(made, self._sights_beyond)
         self._net = 0
         if self.facts is not None:
-            self.facts.append(PassHeld(made, beyond_heights))
+            self.facts.append(PassHeld(made, *beyond))
 
     def _take_side(self, side: int, how: Evidence, value: float) -> None:
         self.side = side

@@ -408,6 +408,29 @@ def _boxes() -> Iterator[Case]:
     yield Case("one of them doubtful", "a mean score of 0.3 is below 0.5", unsure, IN, min_track_score=0.5)
 
 
+def _noise() -> Iterator[Case]:
+    """Boxes that jitter by 15 % of their size while the object stands on the line."""
+    vertical = {"gate": ((640.0, 700.0), (640.0, 20.0))}
+    diagonal = {"gate": ((300.0, 600.0), (900.0, 150.0))}
+    wide, far = (160.0, 200.0), (8.0, 20.0)
+    on = "15 %: the foot goes over the line and back for a minute"
+    level: Path = [(0, 600, 200), (4, 600, 360), (64, 600, 360)]
+    aside: Path = [(0, 200, 400), (4, 640, 400), (64, 640, 400)]
+    slant: Path = [(0, 570, 330), (4, 600, 375), (64, 600, 375)]
+    stands = [Mover([*level, (68, 600, 200)], box_noise=0.15)]
+    yield Case("noise, stands on the line", on, stands, NONE)
+    stands = [Mover([*aside, (68, 200, 400)], wide, box_noise=0.15)]
+    yield Case("noise, stands on a vertical line", on, stands, NONE, vertical, fps=5)
+    stands = [Mover([*slant, (68, 570, 330)], far, box_noise=0.15)]
+    yield Case("noise, stands on a diagonal line", on, stands, NONE, diagonal, fps=5)
+    over = "the same, and then it goes on: one crossing"
+    yield Case("noise, goes over at last", over, [Mover([*level, (68, 600, 520)], box_noise=0.15)], IN)
+    goes = [Mover([*aside, (68, 1080, 400)], wide, box_noise=0.15)]
+    yield Case("noise, goes over a vertical line at last", over, goes, IN, vertical, fps=5)
+    goes = [Mover([*slant, (68, 630, 420)], far, box_noise=0.15)]
+    yield Case("noise, goes over a diagonal line at last", over, goes, IN, diagonal, fps=5)
+
+
 def _halves() -> Iterator[Case]:
     """A box of an object and one of its half, which move as one; and two objects that look like that."""
     vertical = {"gate": ((640.0, 700.0), (640.0, 20.0))}
@@ -444,6 +467,6 @@ def all_cases() -> list[Case]:
     """Return every case, in the order of the table."""
     groups = (
         *(_published, _lines, _hysteresis, _identity, _strangers, _boxes),
-        *(_motion, _halves, _reported, _time, _zones),
+        *(_noise, _motion, _halves, _reported, _time, _zones),
     )
     return [case for group in groups for case in group()]

@@ -29,6 +29,8 @@ class Mover:
     size_wh: tuple[float, float] = (40.0, 80.0)
     jitter_px: float = 0.0
     """Uniform noise of its position, in both directions."""
+    box_noise: float = 0.0
+    """Standard deviation of the place and of the size of its box along each axis, as a share of that size."""
     jumps: Sequence[tuple[float, float, float]] = ()
     """(second, dx, dy): one frame at or after that second shows it elsewhere."""
     hidden: Sequence[tuple[float, float]] = ()
@@ -109,7 +111,7 @@ class _MoverState:
         width, height = mover.size_wh
         if mover.cut:
             return max(0, x - width / 2), max(0, y - height), min(SIZE_WH[0], x + width / 2), min(SIZE_WH[1], y)
-        return x - width / 2, y - height, x + width / 2, y
+        return self._noisy((x - width / 2, y - height, x + width / 2, y))
 
     def second_box(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
         """Return the second box on the object."""
@@ -120,6 +122,16 @@ class _MoverState:
         if self.mover.doubled_below:
             return x1, y2 - share * (y2 - y1), x2, y2
         return x1, y1, x2, y1 + share * (y2 - y1)
+
+    def _noisy(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        share = self.mover.box_noise
+        if not share:
+            return box
+        left, top, right, bottom = box
+        width, height = right - left, bottom - top
+        left, top = left + self.noise.gauss(0, share) * width, top + self.noise.gauss(0, share) * height
+        wide, high = (size * max(0.1, 1 + self.noise.gauss(0, share)) for size in (width, height))
+        return left, top, left + wide, top + high
 
     def _along(self, second: float, axis: int) -> float:
         path = self.mover.path

@@ -90,6 +90,11 @@ class BusLink:
         assert self._jetstream is not None
         return self._jetstream
 
+    @property
+    def current_jetstream(self) -> JetStreamContext | None:
+        """The context to publish with; None while there is no connection."""
+        return self._jetstream if self.is_connected else None
+
     async def stream_info(self) -> bytes:
         """Return JetStream's description of the stream COUNTS, with the time of the server; wait for the connection.
 

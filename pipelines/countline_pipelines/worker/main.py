@@ -15,7 +15,10 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from countline.v1 import workers_pb2
+from countline_common.administration.current import CurrentSettings
+from countline_common.administration.levels import follow_level, level_base
 from countline_common.data import bus
+from countline_common.data.part_feeds import PartFeeds, RunningPart
 from countline_common.errors import CountlineError, ResourceExhaustedError
 from countline_common.http.health import HealthServer
 from countline_common.logs import get_logger
@@ -98,18 +101,23 @@ class Worker:
         self._clock_check = ClockCheck(WALL, self._link.stream_info)
         self._agent = Agent(settings.workers_address, settings.token, self._report, self._apply, settings.tls)
         self._errands: set[asyncio.Task[None]] = set()
+        self._checks = {"bus": self._link.check, "control-plane": self._agent.check, "spool": self._check_spool}
+        current = CurrentSettings(level_base("worker"))
+        follow_level("worker", current)
+        part = RunningPart("worker", settings.worker_name, self._checks)
+        self._feeds = PartFeeds(part, "worker", lambda: self._link.current_jetstream, current)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set or a part of the worker fails."""
-        checks = {"bus": self._link.check, "control-plane": self._agent.check, "spool": self._check_spool}
         self._plane.start()
         self._writer.start()  # it may pause the plane at once
-        async with HealthServer(self._settings.health_address, checks) as health:
+        async with HealthServer(self._settings.health_address, self._checks) as health:
             _log.info("worker.started", worker=self._settings.worker_name, health_port=health.port)
             tasks = [
                 self._loop.create_task(work, name=name)
                 for name, work in {
                     "link": self._link.run(),
+                    "feeds of the part": self._feeds.run(),
                     "publisher": self._publisher.run(),
                     "agent": self._agent.run(),
                     "clock": self._clock_check.run(),

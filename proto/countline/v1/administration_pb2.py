@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!countline/v1/administration.proto\x12\x0c\x63ountline.v1\x1a\x1a\x63ountline/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x02\n\x07Setting\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12+\n\x06source\x18\x05 \x01(\x0e\x32\x1b.countline.v1.SettingSource\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x06 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x0f\n\x07\x63hoices\x18\x08 \x03(\t\x12\x0f\n\x07minimum\x18\t \x01(\x05\x12\x0f\n\x07maximum\x18\n \x01(\x05\x12\x12\n\nchanged_by\x18\x0b \x01(\t\x12.\n\nchanged_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x15\n\x13ListSettingsRequest\"?\n\x14ListSettingsResponse\x12\'\n\x08settings\x18\x01 \x03(\x0b\x32\x15.countline.v1.Setting\"!\n\x11GetSettingRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"<\n\x12GetSettingResponse\x12&\n\x07setting\x18\x01 \x01(\x0b\x32\x15.countline.v1.Setting\"0\n\x11SetSettingRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"<\n\x12SetSettingResponse\x12&\n\x07setting\x18\x01 \x01(\x0b\x32\x15.countline.v1.Setting\"#\n\x13ResetSettingRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x14ResetSettingResponse\x12&\n\x07setting\x18\x01 \x01(\x0b\x32\x15.countline.v1.Setting\"m\n\x0bMaintenance\x12\n\n\x02on\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\nchanged_by\x18\x03 \x01(\t\x12.\n\nchanged_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x17\n\x15GetMaintenanceRequest\"H\n\x16GetMaintenanceResponse\x12.\n\x0bmaintenance\x18\x01 \x01(\x0b\x32\x19.countline.v1.Maintenance\"3\n\x15SetMaintenanceRequest\x12\n\n\x02on\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\"H\n\x16SetMaintenanceResponse\x12.\n\x0bmaintenance\x18\x01 \x01(\x0b\x32\x19.countline.v1.Maintenance*\x88\x01\n\rSettingSource\x12\x1e\n\x1aSETTING_SOURCE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SETTING_SOURCE_DEFAULT\x10\x01\x12\x1e\n\x1aSETTING_SOURCE_ENVIRONMENT\x10\x02\x12\x1b\n\x17SETTING_SOURCE_RUN_TIME\x10\x03\x32\xa9\x07\n\x15\x41\x64ministrationService\x12\x85\x01\n\x0cListSettings\x12!.countline.v1.ListSettingsRequest\x1a\".countline.v1.ListSettingsResponse\".\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/settings\x12\x8f\x01\n\nGetSetting\x12\x1f.countline.v1.GetSettingRequest\x1a .countline.v1.GetSettingResponse\">\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\"\x12\x17/api/v1/settings/{name}b\x07setting\x12\x92\x01\n\nSetSetting\x12\x1f.countline.v1.SetSettingRequest\x1a .countline.v1.SetSettingResponse\"A\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02%\x1a\x17/api/v1/settings/{name}:\x01*b\x07setting\x12\x95\x01\n\x0cResetSetting\x12!.countline.v1.ResetSettingRequest\x1a\".countline.v1.ResetSettingResponse\">\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\"*\x17/api/v1/settings/{name}b\x07setting\x12\xa1\x01\n\x0eGetMaintenance\x12#.countline.v1.GetMaintenanceRequest\x1a$.countline.v1.GetMaintenanceResponse\"D\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02(\x12\x19/api/v1/admin/maintenanceb\x0bmaintenance\x12\xa4\x01\n\x0eSetMaintenance\x12#.countline.v1.SetMaintenanceRequest\x1a$.countline.v1.SetMaintenanceResponse\"G\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02+\x1a\x19/api/v1/admin/maintenance:\x01*b\x0bmaintenanceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!countline/v1/administration.proto\x12\x0c\x63ountline.v1\x1a\x1a\x63ountline/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x02\n\x07Setting\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12+\n\x06source\x18\x05 \x01(\x0e\x32\x1b.countline.v1.SettingSource\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x06 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x0f\n\x07\x63hoices\x18\x08 \x03(\t\x12\x0f\n\x07minimum\x18\t \x01(\x05\x12\x0f\n\x07maximum\x18\n \x01(\x05\x12\x12\n\nchanged_by\x18\x0b \x01(\t\x12.\n\nchanged_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rzero_accepted\x18\r \x01(\x08\"\x15\n\x13ListSettingsRequest\"?\n\x14ListSettingsResponse\x12\'\n\x08settings\x18\x01 \x03(\x0b\x32\x15.countline.v1.Setting\"!\n\x11GetSettingRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"<\n\x12GetSettingResponse\x12&\n\x07setting\x18\x01 \x01(\x0b\x32\x15.countline.v1.Setting\"0\n\x11SetSettingRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"<\n\x12SetSettingResponse\x12&\n\x07setting\x18\x01 \x01(\x0b\x32\x15.countline.v1.Setting\"#\n\x13ResetSettingRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x14ResetSettingResponse\x12&\n\x07setting\x18\x01 \x01(\x0b\x32\x15.countline.v1.Setting\"m\n\x0bMaintenance\x12\n\n\x02on\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\nchanged_by\x18\x03 \x01(\t\x12.\n\nchanged_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x17\n\x15GetMaintenanceRequest\"H\n\x16GetMaintenanceResponse\x12.\n\x0bmaintenance\x18\x01 \x01(\x0b\x32\x19.countline.v1.Maintenance\"3\n\x15SetMaintenanceRequest\x12\n\n\x02on\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\"H\n\x16SetMaintenanceResponse\x12.\n\x0bmaintenance\x18\x01 \x01(\x0b\x32\x19.countline.v1.Maintenance*\x88\x01\n\rSettingSource\x12\x1e\n\x1aSETTING_SOURCE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SETTING_SOURCE_DEFAULT\x10\x01\x12\x1e\n\x1aSETTING_SOURCE_ENVIRONMENT\x10\x02\x12\x1b\n\x17SETTING_SOURCE_RUN_TIME\x10\x03\x32\xb5\x07\n\x15\x41\x64ministrationService\x12\x89\x01\n\x0cListSettings\x12!.countline.v1.ListSettingsRequest\x1a\".countline.v1.ListSettingsResponse\"2\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\xf0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/settings\x12\x93\x01\n\nGetSetting\x12\x1f.countline.v1.GetSettingRequest\x1a .countline.v1.GetSettingResponse\"B\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\xf0\xbb\x18\x01\x82\xd3\xe4\x93\x02\"\x12\x17/api/v1/settings/{name}b\x07setting\x12\x92\x01\n\nSetSetting\x12\x1f.countline.v1.SetSettingRequest\x1a .countline.v1.SetSettingResponse\"A\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02%\x1a\x17/api/v1/settings/{name}:\x01*b\x07setting\x12\x95\x01\n\x0cResetSetting\x12!.countline.v1.ResetSettingRequest\x1a\".countline.v1.ResetSettingResponse\">\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\"*\x17/api/v1/settings/{name}b\x07setting\x12\xa5\x01\n\x0eGetMaintenance\x12#.countline.v1.GetMaintenanceRequest\x1a$.countline.v1.GetMaintenanceResponse\"H\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\xf0\xbb\x18\x01\x82\xd3\xe4\x93\x02(\x12\x19/api/v1/admin/maintenanceb\x0bmaintenance\x12\xa4\x01\n\x0eSetMaintenance\x12#.countline.v1.SetMaintenanceRequest\x1a$.countline.v1.SetMaintenanceResponse\"G\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02+\x1a\x19/api/v1/admin/maintenance:\x01*b\x0bmaintenanceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,47 +35,47 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'countline.v1.administration
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ADMINISTRATIONSERVICE'].methods_by_name['ListSettings']._loaded_options = None
-  _globals['_ADMINISTRATIONSERVICE'].methods_by_name['ListSettings']._serialized_options = b'\252\273\030\014system:admin\272\273\030\002 \001\202\323\344\223\002\022\022\020/api/v1/settings'
+  _globals['_ADMINISTRATIONSERVICE'].methods_by_name['ListSettings']._serialized_options = b'\252\273\030\014system:admin\272\273\030\002 \001\360\273\030\001\202\323\344\223\002\022\022\020/api/v1/settings'
   _globals['_ADMINISTRATIONSERVICE'].methods_by_name['GetSetting']._loaded_options = None
-  _globals['_ADMINISTRATIONSERVICE'].methods_by_name['GetSetting']._serialized_options = b'\252\273\030\014system:admin\272\273\030\002 \001\202\323\344\223\002\"\022\027/api/v1/settings/{name}b\007setting'
+  _globals['_ADMINISTRATIONSERVICE'].methods_by_name['GetSetting']._serialized_options = b'\252\273\030\014system:admin\272\273\030\002 \001\360\273\030\001\202\323\344\223\002\"\022\027/api/v1/settings/{name}b\007setting'
   _globals['_ADMINISTRATIONSERVICE'].methods_by_name['SetSetting']._loaded_options = None
   _globals['_ADMINISTRATIONSERVICE'].methods_by_name['SetSetting']._serialized_options = b'\252\273\030\014system:admin\272\273\030\002 \001\202\323\344\223\002%\032\027/api/v1/settings/{name}:\001*b\007setting'
   _globals['_ADMINISTRATIONSERVICE'].methods_by_name['ResetSetting']._loaded_options = None
   _globals['_ADMINISTRATIONSERVICE'].methods_by_name['ResetSetting']._serialized_options = b'\252\273\030\014system:admin\272\273\030\002 \001\202\323\344\223\002\"*\027/api/v1/settings/{name}b\007setting'
   _globals['_ADMINISTRATIONSERVICE'].methods_by_name['GetMaintenance']._loaded_options = None
-  _globals['_ADMINISTRATIONSERVICE'].methods_by_name['GetMaintenance']._serialized_options = b'\252\273\030\014system:admin\272\273\030\002 \001\202\323\344\223\002(\022\031/api/v1/admin/maintenanceb\013maintenance'
+  _globals['_ADMINISTRATIONSERVICE'].methods_by_name['GetMaintenance']._serialized_options = b'\252\273\030\014system:admin\272\273\030\002 \001\360\273\030\001\202\323\344\223\002(\022\031/api/v1/admin/maintenanceb\013maintenance'
   _globals['_ADMINISTRATIONSERVICE'].methods_by_name['SetMaintenance']._loaded_options = None
   _globals['_ADMINISTRATIONSERVICE'].methods_by_name['SetMaintenance']._serialized_options = b'\252\273\030\014system:admin\272\273\030\002 \001\202\323\344\223\002+\032\031/api/v1/admin/maintenance:\001*b\013maintenance'
-  _globals['_SETTINGSOURCE']._serialized_start=1151
-  _globals['_SETTINGSOURCE']._serialized_end=1287
+  _globals['_SETTINGSOURCE']._serialized_start=1174
+  _globals['_SETTINGSOURCE']._serialized_end=1310
   _globals['_SETTING']._serialized_start=143
-  _globals['_SETTING']._serialized_end=413
-  _globals['_LISTSETTINGSREQUEST']._serialized_start=415
-  _globals['_LISTSETTINGSREQUEST']._serialized_end=436
-  _globals['_LISTSETTINGSRESPONSE']._serialized_start=438
-  _globals['_LISTSETTINGSRESPONSE']._serialized_end=501
-  _globals['_GETSETTINGREQUEST']._serialized_start=503
-  _globals['_GETSETTINGREQUEST']._serialized_end=536
-  _globals['_GETSETTINGRESPONSE']._serialized_start=538
-  _globals['_GETSETTINGRESPONSE']._serialized_end=598
-  _globals['_SETSETTINGREQUEST']._serialized_start=600
-  _globals['_SETSETTINGREQUEST']._serialized_end=648
-  _globals['_SETSETTINGRESPONSE']._serialized_start=650
-  _globals['_SETSETTINGRESPONSE']._serialized_end=710
-  _globals['_RESETSETTINGREQUEST']._serialized_start=712
-  _globals['_RESETSETTINGREQUEST']._serialized_end=747
-  _globals['_RESETSETTINGRESPONSE']._serialized_start=749
-  _globals['_RESETSETTINGRESPONSE']._serialized_end=811
-  _globals['_MAINTENANCE']._serialized_start=813
-  _globals['_MAINTENANCE']._serialized_end=922
-  _globals['_GETMAINTENANCEREQUEST']._serialized_start=924
-  _globals['_GETMAINTENANCEREQUEST']._serialized_end=947
-  _globals['_GETMAINTENANCERESPONSE']._serialized_start=949
-  _globals['_GETMAINTENANCERESPONSE']._serialized_end=1021
-  _globals['_SETMAINTENANCEREQUEST']._serialized_start=1023
-  _globals['_SETMAINTENANCEREQUEST']._serialized_end=1074
-  _globals['_SETMAINTENANCERESPONSE']._serialized_start=1076
-  _globals['_SETMAINTENANCERESPONSE']._serialized_end=1148
-  _globals['_ADMINISTRATIONSERVICE']._serialized_start=1290
-  _globals['_ADMINISTRATIONSERVICE']._serialized_end=2227
+  _globals['_SETTING']._serialized_end=436
+  _globals['_LISTSETTINGSREQUEST']._serialized_start=438
+  _globals['_LISTSETTINGSREQUEST']._serialized_end=459
+  _globals['_LISTSETTINGSRESPONSE']._serialized_start=461
+  _globals['_LISTSETTINGSRESPONSE']._serialized_end=524
+  _globals['_GETSETTINGREQUEST']._serialized_start=526
+  _globals['_GETSETTINGREQUEST']._serialized_end=559
+  _globals['_GETSETTINGRESPONSE']._serialized_start=561
+  _globals['_GETSETTINGRESPONSE']._serialized_end=621
+  _globals['_SETSETTINGREQUEST']._serialized_start=623
+  _globals['_SETSETTINGREQUEST']._serialized_end=671
+  _globals['_SETSETTINGRESPONSE']._serialized_start=673
+  _globals['_SETSETTINGRESPONSE']._serialized_end=733
+  _globals['_RESETSETTINGREQUEST']._serialized_start=735
+  _globals['_RESETSETTINGREQUEST']._serialized_end=770
+  _globals['_RESETSETTINGRESPONSE']._serialized_start=772
+  _globals['_RESETSETTINGRESPONSE']._serialized_end=834
+  _globals['_MAINTENANCE']._serialized_start=836
+  _globals['_MAINTENANCE']._serialized_end=945
+  _globals['_GETMAINTENANCEREQUEST']._serialized_start=947
+  _globals['_GETMAINTENANCEREQUEST']._serialized_end=970
+  _globals['_GETMAINTENANCERESPONSE']._serialized_start=972
+  _globals['_GETMAINTENANCERESPONSE']._serialized_end=1044
+  _globals['_SETMAINTENANCEREQUEST']._serialized_start=1046
+  _globals['_SETMAINTENANCEREQUEST']._serialized_end=1097
+  _globals['_SETMAINTENANCERESPONSE']._serialized_start=1099
+  _globals['_SETMAINTENANCERESPONSE']._serialized_end=1171
+  _globals['_ADMINISTRATIONSERVICE']._serialized_start=1313
+  _globals['_ADMINISTRATIONSERVICE']._serialized_end=2262
 # @@protoc_insertion_point(module_scope)

@@ -64,6 +64,7 @@ class Setting(_message.Message):
     MAXIMUM_FIELD_NUMBER: _builtins.int
     CHANGED_BY_FIELD_NUMBER: _builtins.int
     CHANGED_AT_FIELD_NUMBER: _builtins.int
+    ZERO_ACCEPTED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Such as `rate_limit.user`."""
     type: _builtins.str
@@ -77,10 +78,11 @@ class Setting(_message.Message):
     """When a change acts: `at once`, or for what."""
     description: _builtins.str
     minimum: _builtins.int
-    """Limits of a number."""
+    """Limits of a number. 0 is accepted as well if `zero_accepted` is true."""
     maximum: _builtins.int
     changed_by: _builtins.str
     """Who changed it last, and when; only if the source is `run_time`."""
+    zero_accepted: _builtins.bool
     @_builtins.property
     def choices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Words that the setting accepts; empty for a number."""
@@ -102,10 +104,11 @@ class Setting(_message.Message):
         maximum: _builtins.int = ...,
         changed_by: _builtins.str = ...,
         changed_at: _timestamp_pb2.Timestamp | None = ...,
+        zero_accepted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "changed_by", b"changed_by", "choices", b"choices", "default", b"default", "description", b"description", "effect", b"effect", "maximum", b"maximum", "minimum", b"minimum", "name", b"name", "source", b"source", "type", b"type", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "changed_by", b"changed_by", "choices", b"choices", "default", b"default", "description", b"description", "effect", b"effect", "maximum", b"maximum", "minimum", b"minimum", "name", b"name", "source", b"source", "type", b"type", "value", b"value", "zero_accepted", b"zero_accepted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

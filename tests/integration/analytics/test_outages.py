@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -13,13 +14,15 @@ import psycopg
 import pytest
 from tests.fixtures.analytics.factory import NOON, crossing, record, subject
 from tests.fixtures.analytics.page import Page, connected, now_records, receive
-from tests.fixtures.analytics.stack import Stack, until
+from tests.fixtures.analytics.stack import Stack, publish, until
 from tests.fixtures.forked.command import KILL, countline
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
 
 from countline_analytics.ingest.consumer import DURABLE
+from countline_common.administration.current import AdministrationState
 from countline_common.data import bus
+from countline_common.data.administration_feed import STATE, open_bucket
 from countline_common.data.database import migrate
 from countline_common.grpc.tokens import TokenSigner, generate_key_pair
 
@@ -159,6 +162,20 @@ async def test_a_part_that_is_killed_under_load_changes_no_total(
     await until(lambda: ask(dsn, "SELECT count(*) FROM analytics.crossings") == RECORDS * PER_RECORD, 60)
     await until(lambda: ask(dsn, "SELECT count(*) FROM analytics.changed_buckets") == 0, 60)
     check_totals(dsn)
+
+
+async def test_a_changed_retention_acts_on_ingest_at_once(
+    dsn: str, nats_server: NatsServer, ingest: IngestProcess
+) -> None:
+    await publish(nats_server.url, record(crossing(1, time.time() - 20 * 86_400)))
+    await until(lambda: ask(dsn, "SELECT count(*) FROM analytics.crossings") == 1)
+    client = await nats.connect(nats_server.url)
+    try:
+        bucket = await open_bucket(client.jetstream())
+        await bucket.put(STATE, AdministrationState({"retention.crossings_days": "7"}).to_bytes())
+        await until(lambda: ask(dsn, "SELECT count(*) FROM analytics.crossings") == 0, 15.0)
+    finally:
+        await client.close()
 
 
 async def test_ingest_waits_for_parts_that_come_later_and_stops_when_asked(

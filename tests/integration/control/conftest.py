@@ -12,6 +12,7 @@ from tests.fixtures.control.schemas import control_database
 from tests.fixtures.postgres import PostgresServer
 
 from countline.v1 import (
+    administration_pb2_grpc,
     audit_pb2_grpc,
     auth_pb2_grpc,
     cameras_pb2_grpc,
@@ -42,6 +43,7 @@ class Caller:
     def __init__(self, channels: dict[str, grpc.aio.Channel], token: str | None) -> None:
         self.metadata = bearer_metadata(token) if token else ()
         self.channels = channels
+        self.administration = _Stub(administration_pb2_grpc.AdministrationServiceStub(channels["auth"]), self.metadata)
         self.audit = _Stub(audit_pb2_grpc.AuditServiceStub(channels["auth"]), self.metadata)
         self.auth = _Stub(auth_pb2_grpc.AuthServiceStub(channels["auth"]), self.metadata)
         self.factor = _Stub(factor_pb2_grpc.FactorServiceStub(channels["auth"]), self.metadata)
@@ -155,8 +157,9 @@ async def start_control(make_settings) -> AsyncIterator[Callable]:
                 control.channels["administration"] = control.channels["auth"]
             if "cameras" in control.channels:  # the service of secrets has the same address
                 control.channels["secrets"] = control.channels["cameras"]
-            if "auth" in control.channels:  # so have the services of the audit, of second factors, of keys and of OIDC
-                control.channels |= dict.fromkeys(("audit", "factor", "keys", "oidc"), control.channels["auth"])
+            if "auth" in control.channels:  # so have the other services of auth, and these
+                beside = ("audit", "factor", "keys", "logs", "oidc", "parts", "registration")
+                control.channels |= dict.fromkeys(beside, control.channels["auth"])
             return control
 
         yield start

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import grpc
 import nats
 import psycopg
 import pytest
@@ -12,7 +13,7 @@ from tests.fixtures.analytics.stack import until
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
 
-from countline.v1 import audit_pb2, cameras_pb2
+from countline.v1 import administration_pb2, audit_pb2, cameras_pb2
 from countline.v1.audit_pb2 import AuditRecord, AuditRow, VerifyAuditResponse
 from countline.v1.cameras_pb2 import Site
 from countline_common.data import bus
@@ -69,8 +70,9 @@ async def test_rows_of_an_outage_arrive_later_once_with_the_time_they_happened(
 
 
 async def test_what_is_no_row_goes_to_the_dead_letters_once_with_the_reason(
-    control: Control, nats_server: NatsServer
+    control_dsn: str, nats_server: NatsServer, start_control
 ) -> None:
+    control = await start_control(control_dsn, nats_url=nats_server.url)
     client = await nats.connect(nats_server.url)
     js = client.jetstream()
     await js.publish("countline.audit.rows.cameras", b"\xff no row")
@@ -102,7 +104,7 @@ class Audit:
         self.database = Database(dsn)
         self.dsn = dsn
         self.intake = AuditIntake(self.database, signer, client.jetstream)
-        self.upkeep = AuditUpkeep(self.database, signer, client.jetstream, retention_days=30)
+        self.upkeep = AuditUpkeep(self.database, signer, client.jetstream, retention_days=lambda: 30)
 
     async def add(self, first: int, last: int) -> None:
         """Store rows as if services had sent them."""
@@ -299,6 +301,25 @@ async def test_after_a_purge_the_rest_of_the_chain_is_intact(control: Control, a
     assert (found.intact, found.first_sequence, found.last_sequence) == (True, 5, 6)
     audit.execute("DELETE FROM audit.audit_logs WHERE sequence = 5")
     assert await _faults(control) == {"missing"}
+
+
+async def test_a_changed_retention_purges_within_5_s(control: Control, audit: Audit) -> None:
+    await audit.add(1, 6)
+    await audit.upkeep.sign()
+    audit.execute("UPDATE audit.audit_logs SET received_at = now() - interval '31 days' WHERE sequence <= 4")
+    request = administration_pb2.SetSettingRequest(name="retention.audit_days", value="30")
+    await control.caller().administration.SetSetting(request)
+
+    async def is_purged() -> bool:
+        found = await verified(control)
+        return found.intact and found.first_sequence == 5
+
+    await until(is_purged, 5.0)
+    for wrong in ("29", "-1"):
+        request = administration_pb2.SetSettingRequest(name="retention.audit_days", value=wrong)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await control.caller().administration.SetSetting(request)
+        assert "from 30 to 36500, or 0" in from_rpc_error(caught.value).hint
 
 
 async def test_the_role_of_the_service_may_read_and_insert_and_nothing_else(

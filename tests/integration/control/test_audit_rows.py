@@ -8,9 +8,20 @@ from typing import Any
 import grpc
 from google.protobuf import message_factory
 from google.protobuf.message import Message
+from tests.fixtures.analytics.stack import until
 from tests.fixtures.control.audit import rows_of, written_rows
 
-from countline.v1 import audit_pb2, auth_pb2, cameras_pb2, models_pb2, secrets_pb2, workers_pb2
+from countline.v1 import (
+    administration_pb2,
+    audit_pb2,
+    auth_pb2,
+    cameras_pb2,
+    logs_pb2,
+    models_pb2,
+    parts_pb2,
+    secrets_pb2,
+    workers_pb2,
+)
 from countline.v1.auth_pb2 import Role, User
 from countline.v1.cameras_pb2 import Camera, CameraSpec, Site
 from countline_common.access.vocabulary import PEOPLE
@@ -19,8 +30,8 @@ from countline_common.grpc.permissions import method_policy
 from .conftest import ADMIN_PASSWORD, Control
 
 FILES = {
-    "audit": audit_pb2, "auth": auth_pb2, "cameras": cameras_pb2, "models": models_pb2, "secrets": secrets_pb2,
-    "workers": workers_pb2,
+    "administration": administration_pb2, "audit": audit_pb2, "auth": auth_pb2, "cameras": cameras_pb2,
+    "logs": logs_pb2, "models": models_pb2, "parts": parts_pb2, "secrets": secrets_pb2, "workers": workers_pb2,
 }  # fmt: skip
 METHODS = [
     (where, method) for where, file in FILES.items() for service in file.DESCRIPTOR.services_by_name.values()
@@ -125,6 +136,7 @@ async def test_each_change_leaves_one_row_with_what_it_changed(control_dsn: str,
     calls.token = answer.tokens.access_token
     await _use_cameras(calls)
     await _use_roles_and_users(calls)
+    await _use_administration(calls)
     await _use_own_account(calls, answer.tokens.refresh_token)
     needed = {method.name for where, method in METHODS if where != "models" and method_policy(path_of(method)).audited}
     assert needed - {*calls.done} == set(), "each of these methods needs a call in this test"
@@ -176,6 +188,17 @@ async def _use_roles_and_users(calls: Calls) -> None:
     assert one_time not in str(written_rows(calls.dsn))
     await calls.do("DeleteUser", auth_pb2.DeleteUserRequest(user_id=user_id))
     await calls.do("DeleteRole", auth_pb2.DeleteRoleRequest(name="eyes"))
+
+
+async def _use_administration(calls: Calls) -> None:
+    await calls.do("SetSetting", administration_pb2.SetSettingRequest(name="session.days", value="7"))
+    assert calls.row.resource == "settings/session.days"
+    assert ("value", '"30"', '"7"') in [(each.path, each.before, each.after) for each in calls.row.changes]
+    await calls.do("ResetSetting", administration_pb2.ResetSettingRequest(name="session.days"))
+    await calls.do("SetMaintenance", administration_pb2.SetMaintenanceRequest(on=True, reason="backup"))
+    assert calls.row.resource == "admin/maintenance"
+    await calls.do("SetMaintenance", administration_pb2.SetMaintenanceRequest())
+    await until(lambda: not calls.control.plane._current.state.maintenance.on)
 
 
 async def _use_own_account(calls: Calls, refresh_token: str) -> None:

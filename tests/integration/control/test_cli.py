@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pyotp import TOTP
 from tests.fixtures.analytics.stack import until
+from tests.fixtures.control.shell import Shell
 from tests.fixtures.forked.command import countline
 
 from countline_common.access.vocabulary import PEOPLE
@@ -18,51 +19,6 @@ from .conftest import ADMIN_PASSWORD, Control
 from .test_workers import working
 
 LINE = "gate:0.5,0.1,0.5,0.9"
-
-
-class Shell:
-    """Runs `countline …` with its own home and data folder."""
-
-    def __init__(self, control: Control, folder: Path) -> None:
-        self.folder = folder
-        self.data = folder / "data"
-        (self.data / "run").mkdir(parents=True)
-        (self.data / "credentials").mkdir()
-        self.endpoints = {**control.plane.addresses, "gateway": "http://127.0.0.1:9"}
-        (self.data / "run" / "endpoints.json").write_text(json.dumps(self.endpoints))
-        (self.data / "credentials" / "admin-password").write_text(ADMIN_PASSWORD + "\n")
-        self.environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "COUNTLINE_DATA": str(self.data)}
-
-    @property
-    def server(self) -> str:
-        """The services in the form of `--server`."""
-        return ",".join(f"{name}={address}" for name, address in self.endpoints.items())
-
-    async def run(self, *arguments: str, stdin: str = "", environment: dict[str, str] | None = None) -> tuple:
-        """Exit code, standard output, standard error."""
-        process = await asyncio.create_subprocess_exec(
-            str(countline()),
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self.environment if environment is None else environment,
-            cwd=self.folder,
-        )
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
-        return process.returncode, out.decode(), err.decode()
-
-    async def json(self, *arguments: str, **options: object) -> dict:
-        """Run a command that must succeed; return what it prints with --json."""
-        code, out, err = await self.run(*arguments, "--json", **options)
-        assert code == 0, err
-        return json.loads(out)
-
-    async def ok(self, *arguments: str, **options: object) -> str:
-        """Run a command that must succeed; return what it prints."""
-        code, out, err = await self.run(*arguments, **options)
-        assert code == 0, err
-        return out + err
 
 
 @pytest.fixture
@@ -75,7 +31,7 @@ async def control(control_dsn: str, start_control, tmp_path: Path) -> Control:
 
 @pytest.fixture
 def shell(control: Control, tmp_path: Path) -> Shell:
-    return Shell(control, tmp_path)
+    return Shell(control.plane.addresses, tmp_path)
 
 
 @pytest.fixture
@@ -445,3 +401,15 @@ async def _enrolled(shell: Shell, environment: dict[str, str]) -> tuple[TOTP, li
         out, err = await process.communicate(f"{app.at(int(time.time()) - 30)}\n".encode())
     assert process.returncode == 0, err
     return app, out.decode().split()
+
+
+async def test_invites_are_created_listed_and_revoked(shell: Shell, site: str) -> None:
+    out = await shell.ok("invites", "create", "--role", "operator", "--site", site, "--days", "2")
+    assert out.startswith(f"{shell.endpoints['gateway']}/#invite=")
+    (invite,) = (await shell.json("invites", "list"))["invites"]
+    assert (invite["grants"][0]["site_id"], invite["created_by"], invite["token"]) == (site, "admin", "")
+    assert "operator" in await shell.ok("invites", "list")
+    await shell.ok("invites", "revoke", invite["invite_id"], "--yes")
+    code, _, err = await shell.run("invites", "revoke", invite["invite_id"], "--yes")
+    assert (code, "there is no invite" in err) == (1, True)
+    assert "No invites found" in await shell.ok("invites", "list")

@@ -23,6 +23,7 @@ from tests.fixtures.clips import (
     write_blob_repository,
     write_blob_versions,
 )
+from tests.fixtures.control.audit import audited_calls
 from tests.fixtures.models.contract_models import marker_model
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.triton import FreshTriton, TritonServer
@@ -211,7 +212,7 @@ async def test_what_lies_in_the_repository_is_taken_in_as_live(service: Service)
     assert await service.states("blob") == {1: "live"}
 
 
-async def test_a_model_goes_from_file_to_live_and_back(service: Service) -> None:
+async def test_a_model_goes_from_file_to_live_and_back(service: Service, control_dsn: str) -> None:
     done, skipped = models_pb2.STEP_STATE_DONE, models_pb2.STEP_STATE_SKIPPED
     first = await service.deploy("net", variant("one"), comment="the first")
     ends = [(step, state) for step, state in first.steps if state != models_pb2.STEP_STATE_RUNNING]
@@ -250,6 +251,8 @@ async def test_a_model_goes_from_file_to_live_and_back(service: Service) -> None
     third = await service.deploy("net", variant("three"))
     assert third.version is not None
     assert third.version.version == 3, "a number is never given twice, not even over the deletion of its model"
+    calls = "Deploy Promote Deploy Rollback Retire Promote Delete Delete Deploy"
+    assert audited_calls(control_dsn, "models") == [(f"{call}Model", "OK") for call in calls.split()]
 
 
 async def _serves(service: Service, name: str, versions: tuple[int, ...]) -> bool:
@@ -741,7 +744,7 @@ async def test_a_record_counts_once_however_often_it_comes(service: Service, doo
     assert listed.total == reported.total
 
 
-async def test_a_trial_is_stopped_by_hand_by_time_and_by_a_promotion(service: Service, door) -> None:
+async def test_a_trial_is_stopped_by_hand_by_time_and_by_a_promotion(service: Service, door, control_dsn: str) -> None:
     trial = await start_trial(service, models_pb2.TRIAL_MODE_CANARY)
     error = await refused(start_trial(service, models_pb2.TRIAL_MODE_SHADOW))
     assert "is on the trial" in str(error)
@@ -759,6 +762,9 @@ async def test_a_trial_is_stopped_by_hand_by_time_and_by_a_promotion(service: Se
     await door.until(lambda w: _received(w) == {"door": ("blob@2", "")})
     listed = await service.models.ListTrials(models_pb2.ListTrialsRequest(name="blob"))
     assert [each.trial_id for each in listed.trials] == [third.trial_id, short.trial_id, trial.trial_id]
+    calls = ["PromoteModel", "StartTrial", "StartTrial", "StopTrial", "StartTrial", "StartTrial", "PromoteModel"]
+    outcomes = ["OK", "OK", error.code, *["OK"] * 4]
+    assert audited_calls(control_dsn, "models") == list(zip(calls, outcomes, strict=True))
 
 
 @pytest.fixture
@@ -965,7 +971,7 @@ async def test_a_model_that_is_taken_in_keeps_its_tuning_its_target_and_its_back
     assert await asyncio.to_thread((repository / "plans" / "config.pbtxt").read_text) == before
 
 
-async def test_tuning_is_written_and_loaded(service: Service) -> None:
+async def test_tuning_is_written_and_loaded(service: Service, control_dsn: str) -> None:
     tuning = models_pb2.ModelTuning(max_batch_size=4, max_queue_delay_us=500, instances=1)
     request = models_pb2.TuneModelRequest(name="blob", tuning=tuning)
     assert (await service.models.TuneModel(request)).model.tuning == tuning
@@ -976,6 +982,7 @@ async def test_tuning_is_written_and_loaded(service: Service) -> None:
     assert config["instance_group"][0]["count"] == 1
     bad = models_pb2.TuneModelRequest(name="blob", tuning=models_pb2.ModelTuning(instances=10_000))
     assert "tuning" in str(await refused(service.models.TuneModel(bad)))
+    assert audited_calls(control_dsn, "models") == [("TuneModel", "OK"), ("TuneModel", "INVALID_ARGUMENT")]
 
 
 @pytest.fixture

@@ -11,8 +11,11 @@ from countline.v1 import (
     cameras_pb2,
     factor_pb2,
     keys_pb2,
+    logs_pb2,
     models_pb2,
     oidc_pb2,
+    parts_pb2,
+    registration_pb2,
     secrets_pb2,
     workers_pb2,
 )
@@ -28,9 +31,12 @@ SERVICES = {
     "auth": auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
     "factor": factor_pb2.DESCRIPTOR.services_by_name["FactorService"],
     "keys": keys_pb2.DESCRIPTOR.services_by_name["KeyService"],
+    "logs": logs_pb2.DESCRIPTOR.services_by_name["LogService"],
+    "parts": parts_pb2.DESCRIPTOR.services_by_name["PartService"],
     "oidc": oidc_pb2.DESCRIPTOR.services_by_name["OidcService"],
     "cameras": cameras_pb2.DESCRIPTOR.services_by_name["CameraService"],
     "models": models_pb2.DESCRIPTOR.services_by_name["ModelService"],
+    "registration": registration_pb2.DESCRIPTOR.services_by_name["RegistrationService"],
     "secrets": secrets_pb2.DESCRIPTOR.services_by_name["SecretService"],
     "workers": workers_pb2.DESCRIPTOR.services_by_name["WorkerService"],
 }
@@ -45,7 +51,7 @@ VIEWER_MAY = {
 }  # fmt: skip
 PUBLIC = {
     "Login", "FinishLogin", "RefreshToken", "Logout", "ExchangeKey", "GetLoginMethods", "StartOidcLogin",
-    "FinishOidcLogin",
+    "FinishOidcLogin", "Register",
 }  # fmt: skip
 OUTSIDE = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 

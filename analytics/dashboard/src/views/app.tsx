@@ -9,6 +9,7 @@ import { Cameras } from "./cameras";
 import { FactorDialog } from "./factor";
 import { Header } from "./header";
 import { Login } from "./login";
+import { inviteOf, Register } from "./register";
 
 interface Props {
   api: Api;
@@ -17,8 +18,16 @@ interface Props {
 }
 
 export function App({ api, sessions, socketUrl }: Props) {
+  const [invite, setInvite] = useState(() => inviteOf(window.location.hash));
   const session = sessions.session.value;
   if (sessions.restoring.value) return null;
+  if (invite !== null) {
+    const done = () => {
+      window.history.replaceState(null, "", window.location.pathname);
+      setInvite(null);
+    };
+    return <Register api={api} invite={invite} onDone={done} />;
+  }
   if (!session) return <Login api={api} because={sessions.endedBecause.value} once={sessions.unfinished.value} />;
   return <Dashboard key={session.user.user_id} api={api} username={session.user.username} socketUrl={socketUrl} />;
 }

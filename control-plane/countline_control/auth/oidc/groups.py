@@ -50,7 +50,7 @@ class GroupFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class ProviderPerson:
     """A person as the provider describes them."""
 
     issuer: str
@@ -154,12 +154,12 @@ def claimed_groups(claims: Mapping[str, Any], name: str) -> frozenset[str] | Non
     return frozenset(each for each in value[:MOST_GROUPS] if isinstance(each, str))
 
 
-def person_of(claims: Mapping[str, Any], groups_claim: str) -> Person:
+def person_of(claims: Mapping[str, Any], groups_claim: str) -> ProviderPerson:
     """Return the person whom checked claims describe."""
     email = _text(claims, "email")
     names = (_text(claims, "preferred_username"), email.partition("@")[0], _text(claims, "name"))
     usable = [name for name in map(username_like, names) if name]
-    return Person(
+    return ProviderPerson(
         issuer=str(claims["iss"]),
         subject=str(claims["sub"]),
         groups=claimed_groups(claims, groups_claim) or frozenset(),

@@ -5,7 +5,7 @@ from countline_common.access.scopes import EVERYTHING
 from countline_common.times import to_timestamp
 from countline_control.auth.domain import StoredUser
 from countline_control.auth.messages import grant_message
-from countline_control.auth.oidc.groups import Person
+from countline_control.auth.oidc.groups import ProviderPerson
 from countline_control.auth.oidc.store import StoredIdentity
 
 
@@ -20,7 +20,7 @@ def identity_message(identity: StoredIdentity) -> oidc_pb2.LinkedIdentity:
     )
 
 
-def login_message(user: StoredUser, person: Person, session_id: str = "") -> oidc_pb2.OidcLogin:
+def login_message(user: StoredUser, person: ProviderPerson, session_id: str = "") -> oidc_pb2.OidcLogin:
     """Describe the user of a login for the audit, before the login (without a session) or after it."""
     return oidc_pb2.OidcLogin(
         session_id=session_id,

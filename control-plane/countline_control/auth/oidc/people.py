@@ -20,7 +20,7 @@ from countline_control.auth.domain import Grant, StoredUser
 from countline_control.auth.messages import user_message
 from countline_control.auth.oidc import store as oidc_store
 from countline_control.auth.oidc.flow import LoginFlow
-from countline_control.auth.oidc.groups import Person, grants_of_groups, regranted
+from countline_control.auth.oidc.groups import ProviderPerson, grants_of_groups, regranted
 from countline_control.auth.oidc.provider import IdentityProvider
 from countline_control.auth.oidc.store import StoredIdentity
 from countline_control.auth.users import UserMethods
@@ -55,7 +55,9 @@ class PersonMethods(UserMethods):
             raise ConflictError("no identity provider is configured", hint="log in with a password")
         return self.oidc
 
-    async def _user_of(self, connection: AsyncConnection, person: Person) -> tuple[StoredUser | None, StoredUser]:
+    async def _user_of(
+        self, connection: AsyncConnection, person: ProviderPerson
+    ) -> tuple[StoredUser | None, StoredUser]:
         """Return the user of a person before the groups of the person are applied (None if new), and after.
 
         Raises:
@@ -65,13 +67,13 @@ class PersonMethods(UserMethods):
         stored = await store.get_user(connection, identity.user_id) if identity is not None else None
         if identity is None or stored is None:
             return None, await self._new_person(connection, person)
-        about(place_of(stored))
+        about(place_of(stored), stored.user_id, stored.username)
         if stored.disabled_at is not None:
             raise PermissionDeniedError(f"user {stored.username!r} is disabled", hint="ask an administrator")
         await oidc_store.use_identity(connection, identity.identity_id, self._now())
         return stored, await self._with_groups(connection, stored, person)
 
-    async def _new_person(self, connection: AsyncConnection, person: Person) -> StoredUser:
+    async def _new_person(self, connection: AsyncConnection, person: ProviderPerson) -> StoredUser:
         """Create a user for a person who logs in for the first time, and link both."""
         user = self._new_user(await _free_name(connection, person.username), "")
         user = replace(user, display_name=person.display_name, email=person.email, last_login_at=self._now())
@@ -85,7 +87,7 @@ class PersonMethods(UserMethods):
         await self.outbox.add(connection, "user", "created", user.username, user_message(user))
         return user
 
-    async def _with_groups(self, connection: AsyncConnection, stored: StoredUser, person: Person) -> StoredUser:
+    async def _with_groups(self, connection: AsyncConnection, stored: StoredUser, person: ProviderPerson) -> StoredUser:
         """Store what the groups of a person give now; return the user, whose older access tokens end."""
         user = replace(stored, last_login_at=self._now(), grants=await self._mapped(connection, stored, person))
         if set(user.grants) != set(stored.grants):
@@ -96,7 +98,7 @@ class PersonMethods(UserMethods):
         await store.update_user(connection, user)
         return user
 
-    async def _mapped(self, connection: AsyncConnection, user: StoredUser, person: Person) -> tuple[Grant, ...]:
+    async def _mapped(self, connection: AsyncConnection, user: StoredUser, person: ProviderPerson) -> tuple[Grant, ...]:
         """Return the grants of a user with those that the groups of the person give now.
 
         Raises:

@@ -18,7 +18,7 @@ from countline_common.logs import get_logger
 from countline_common.resilience.retry import Cooldowns
 from countline_common.untrusted_json import parse_json
 from countline_control.auth.oidc.flow import ProviderAnswer, StartedLogin, authorization_url, check_answer, incomplete
-from countline_control.auth.oidc.groups import GroupRule, Person, claimed_groups, person_of
+from countline_control.auth.oidc.groups import GroupRule, ProviderPerson, claimed_groups, person_of
 from countline_control.auth.oidc.id_tokens import Expected, UnknownKeyError, check_id_token, read_keys
 from countline_control.auth.oidc.keys import KEPT_S, KeyCache
 from countline_control.auth.oidc.metadata import WELL_KNOWN, ProviderMetadata, read_metadata
@@ -87,7 +87,7 @@ class IdentityProvider:
             metadata = await self._discovered()
         return authorization_url(metadata.authorization_endpoint, self.config.client_id, self.config.scopes, started)
 
-    async def person(self, started: StartedLogin, answer: ProviderAnswer) -> Person:
+    async def person(self, started: StartedLogin, answer: ProviderAnswer) -> ProviderPerson:
         """Return the person who has logged in.
 
         Args:

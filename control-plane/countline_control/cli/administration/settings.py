@@ -58,9 +58,9 @@ def get(name: NameArgument, json: JsonOption = False, server: ServerOption = Non
     if json:
         print_message(setting)
         return
-    limits = (
-        "names of roles, separated by commas" if setting.type == "roles" else f"{setting.minimum} to {setting.maximum}"
-    )
+    zero = ", or 0" if setting.zero_accepted else ""
+    numbers = f"{setting.minimum} to {setting.maximum}{zero}"
+    limits = "names of roles, separated by commas" if setting.type == "roles" else numbers
     accepts = ", ".join(setting.choices) or limits
     for label, text in (
         ("name", setting.name),

@@ -110,6 +110,8 @@ async def test_while_the_provider_is_away_the_answer_says_so_and_a_password_work
 async def page_of(stack: Stack) -> AsyncIterator["Page"]:
     async with chromium() as browser:
         page = await (await browser.new_context()).new_page()
+        # The provider's pages ask for a font on the internet.
+        await page.context.route("https://**", lambda route: route.abort())
         await page.goto(f"{gateway(stack)}/")
         yield page
         await page.context.close()

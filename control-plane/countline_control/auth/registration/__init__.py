@@ -1,0 +1,1 @@
+"""How people get an account by themselves: with an invite, or where registration is open."""
