@@ -197,6 +197,7 @@ async def _use_administration(calls: Calls) -> None:
     await calls.do("ResetSetting", administration_pb2.ResetSettingRequest(name="session.days"))
     await calls.do("SetMaintenance", administration_pb2.SetMaintenanceRequest(on=True, reason="backup"))
     assert calls.row.resource == "admin/maintenance"
+    await until(lambda: calls.control.plane._current.state.maintenance.on)
     await calls.do("SetMaintenance", administration_pb2.SetMaintenanceRequest())
     await until(lambda: not calls.control.plane._current.state.maintenance.on)
 
