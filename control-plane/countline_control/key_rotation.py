@@ -56,7 +56,7 @@ async def rotate(keys: DataKeys, seal_all: Callable[[], Awaitable[Resealed]]) ->
         older = await keys.end_rotation(key_id)
         if not older:
             break
-    _log.info("data_key.rotated", actor=current_principal().name, key_id=key_id, sealed=sealed, older_keys=older)
+    _log.info("data_key.rotated", actor=current_principal().real_name, key_id=key_id, sealed=sealed, older_keys=older)
     return Rotation(key_id, sealed, found.unreadable, older)
 
 

@@ -30,7 +30,7 @@ from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.service import Handler
 from countline_common.audit.calls import OK, AuditedCall, AuditTrail, resource_of, set_current_call
 from countline_common.errors import CountlineError, InvalidInputError, UnauthenticatedError, UnavailableError
-from countline_common.grpc.authorization import bearer_token, check_permission, check_reach
+from countline_common.grpc.authorization import bearer_token, check_permission, check_reach, record_caller
 from countline_common.grpc.errors import translated
 from countline_common.grpc.tokens import Principal, TokenVerifier
 from countline_common.http.rest_json import to_json
@@ -135,7 +135,7 @@ class LocalUpstream:
             return await self._answer(method, request, principal, context)
         name = method.path.strip("/")
         audited = AuditedCall(name, context.request_id, context.client_address)
-        audited.subject, audited.name = principal.subject, principal.name
+        record_caller(audited, principal)
         audited.resource = resource_of(name, request)
         set_current_call(audited)
         try:

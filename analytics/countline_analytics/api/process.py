@@ -236,6 +236,7 @@ def _upstreams(
 ) -> dict[str, Upstream]:
     """Return the upstream of each service of the control-plane, by full service name."""
     return {
+        "countline.v1.ActingService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.AuthService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.AdministrationService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.AuditService": RemoteUpstream(channels[settings.auth_address]),

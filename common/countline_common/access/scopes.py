@@ -81,6 +81,30 @@ def reach(held: Iterable[Held], permission: str) -> Reach:
     )
 
 
+def common(one: Iterable[Held], other: Iterable[Held]) -> tuple[Held, ...]:
+    """Return what two holders both hold.
+
+    A camera that one holds by itself and the other by its site is left out: the sites of cameras are unknown here.
+    """
+    other = tuple(other)
+    found = (
+        Held(a.permissions & b.permissions, scope)
+        for a in one
+        for b in other
+        if (scope := _overlap(a.scope, b.scope)) is not None
+    )
+    return tuple(dict.fromkeys(held for held in found if held.permissions))
+
+
+def _overlap(one: Scope, other: Scope) -> Scope | None:
+    if one in (EVERYTHING, other):
+        return other
+    if other == EVERYTHING:
+        return one
+    cameras = one.camera_ids & other.camera_ids
+    return Scope(camera_ids=cameras) if cameras else None
+
+
 def not_covered(holder: Iterable[Held], wanted: Iterable[Held]) -> list[tuple[str, Scope]]:
     """Return what `wanted` holds beyond `holder`, as permissions with their scopes, in order; empty if nothing."""
     holder = tuple(holder)

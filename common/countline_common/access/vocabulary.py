@@ -34,6 +34,7 @@ class Permission(StrEnum):
     DLQ_WRITE = "dlq:write"
     USER_READ = "user:read"
     USER_WRITE = "user:write"
+    USER_IMPERSONATE = "user:impersonate"
     SELF_READ = "self:read"
     SELF_WRITE = "self:write"
     AUDIT_READ = "audit:read"
@@ -64,6 +65,7 @@ MEANINGS: Final[Mapping[Permission, str]] = {
     Permission.DLQ_WRITE: "Process such records again, or drop them",
     Permission.USER_READ: "See users, roles and sessions",
     Permission.USER_WRITE: "Change users, roles, grants and sessions",
+    Permission.USER_IMPERSONATE: "Act for another user; the audit names the real caller",
     Permission.SELF_READ: "See one's own profile and sessions",
     Permission.SELF_WRITE: "Change one's own profile and password, end one's own sessions",
     Permission.AUDIT_READ: "See the audit",
@@ -74,6 +76,12 @@ MACHINES_ONLY: Final = frozenset({Permission.CAMERA_SECRETS, Permission.WORKER_R
 """Permissions that only tokens of workers and services carry. No role may hold them."""
 PEOPLE: Final = frozenset(Permission) - MACHINES_ONLY
 """Permissions that roles may hold."""
+NOT_WHILE_ACTING: Final = frozenset({Permission.SELF_WRITE, Permission.USER_WRITE, Permission.USER_IMPERSONATE})
+"""Permissions that a caller who acts for another user never has.
+
+All methods that change accounts need one of them: passwords, second factors, keys, sessions, profiles, users, roles,
+grants, invites and identities.
+"""
 
 EARLIER: Final[Mapping[str, frozenset[Permission]]] = {
     "*": PEOPLE,

@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from countline_common.access.acting import ActingFor, acting_for
 from countline_common.access.api_keys import VARIABLE as API_KEY_VARIABLE
 from countline_common.cli.standard_output import discard_output, prepare_streams
 from countline_common.cli.usage import CommandUsageError, usage_errors
@@ -201,9 +202,14 @@ def _root(
     api_key: str = typer.Option(
         "", "--api-key", envvar=API_KEY_VARIABLE, help="API key in place of a login.", show_envvar=True
     ),
+    act_for: str = typer.Option("", "--act-for", help="User for whom the command acts; needs user:impersonate."),
+    reason: str = typer.Option("", "--reason", help="Why the command acts for that user; the audit keeps it."),
 ) -> None:
     if api_key:
         os.environ[API_KEY_VARIABLE] = api_key
+    if bool(act_for) != bool(reason):
+        raise CommandUsageError("--act-for and --reason belong together", hint="give both, before the command")
+    acting_for.set(ActingFor(act_for, reason) if act_for else None)
 
 
 def report(error: CountlineError) -> None:

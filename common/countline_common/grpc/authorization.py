@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from countline_common.access.scopes import Reach
+from countline_common.access.vocabulary import NOT_WHILE_ACTING
+from countline_common.audit.calls import AuditedCall
 from countline_common.errors import PermissionDeniedError, UnauthenticatedError
 from countline_common.grpc.permissions import MethodPolicy, ResourceRule
 from countline_common.grpc.tokens import Principal, TokenVerifier
@@ -53,11 +55,25 @@ def check_permission(principal: Principal, method: str, policy: MethodPolicy) ->
     """Check that a caller holds the permission of a method over something.
 
     Raises:
-        PermissionDeniedError: the caller lacks the permission, or the method names none.
+        PermissionDeniedError: the caller lacks the permission, the method names none, or the method is closed to
+            callers who act for another user.
     """
     if not policy.permission or policy.resource is None:
         raise PermissionDeniedError(f"{method} names no permission or no resource, so no caller is permitted")
+    if principal.actor is not None and policy.permission in NOT_WHILE_ACTING:
+        raise PermissionDeniedError(
+            f"{principal.actor.name} may not call {method} while acting for {principal.name}",
+            hint="call it with your own login",
+        )
     require(principal, policy.permission, f"call {method}")
+
+
+def record_caller(row: AuditedCall, principal: Principal) -> None:
+    """Name in an audit row the real caller, and the user for whom it acts."""
+    row.subject, row.name = principal.subject, principal.name
+    if principal.actor is not None:
+        row.on_behalf_of = (principal.subject, principal.name)
+        row.subject, row.name = principal.actor.subject, principal.actor.name
 
 
 async def check_reach(principal: Principal, method: str, policy: MethodPolicy, request: Any, site_of: SiteOf) -> None:

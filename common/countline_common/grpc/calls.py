@@ -26,7 +26,14 @@ from countline_common.errors import (
     ResourceExhaustedError,
     UnauthenticatedError,
 )
-from countline_common.grpc.authorization import SiteOf, bearer_token, check_permission, check_reach, no_sites
+from countline_common.grpc.authorization import (
+    SiteOf,
+    bearer_token,
+    check_permission,
+    check_reach,
+    no_sites,
+    record_caller,
+)
 from countline_common.grpc.errors import to_status
 from countline_common.grpc.permissions import OPEN_SERVICES, method_policy
 from countline_common.grpc.texts import check_texts
@@ -138,7 +145,7 @@ class _Call:
             principal = await self._verifier.identify(bearer_token(authorization))
             _principal.set(principal)
             if self._audited is not None:
-                self._audited.subject, self._audited.name = principal.subject, principal.name
+                record_caller(self._audited, principal)
             check_permission(principal, self._method, policy)
             self._verifier.gate(self._method)
         except CountlineError:
@@ -249,7 +256,8 @@ class _Call:
             code=code,
             ms=round(seconds * 1e3, 1),
             request_id=self._id,
-            user=principal.name if principal else None,
+            user=principal.real_name if principal else None,
+            **({"on_behalf_of": principal.name} if principal and principal.actor else {}),
             **({"problem": problem} if problem else {}),
         )
 

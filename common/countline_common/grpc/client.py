@@ -7,11 +7,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import grpc
 
 from countline.v1 import (
+    act_pb2_grpc,
     administration_pb2_grpc,
     audit_pb2_grpc,
     auth_pb2_grpc,
@@ -30,14 +31,14 @@ from countline_common.grpc.authorization import bearer
 from countline_common.grpc.channels import open_channel
 from countline_common.grpc.discovery import ServerProfile, discover
 from countline_common.grpc.errors import translated
-from countline_common.grpc.session import CALL_TIMEOUT_S, LoginSession
+from countline_common.grpc.session import CALL_TIMEOUT_S, ActingSession, LoginSession
 from countline_common.tls.diagnosis import diagnose
 
 
 class _Authorizes(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
     """Adds the access token or API key, and a deadline, to each call."""
 
-    def __init__(self, session: LoginSession) -> None:
+    def __init__(self, session: LoginSession | ActingSession) -> None:
         self._session = session
 
     async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
@@ -65,7 +66,7 @@ def _with_token(details: Any, token: str) -> grpc.aio.ClientCallDetails:
 class _AuthorizesStreams(grpc.aio.StreamStreamClientInterceptor):  # type: ignore[type-arg]
     """Adds the access token to each stream. A stream has no deadline here: its caller decides."""
 
-    def __init__(self, session: LoginSession) -> None:
+    def __init__(self, session: LoginSession | ActingSession) -> None:
         self._session = session
 
     async def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
@@ -83,6 +84,8 @@ class Client:
         self.endpoints = target.endpoints
         self.tls = target.tls
         self.session = channels.session
+        self.caller = channels.caller
+        """Gives the tokens of calls: those of the login, or those to act for a user."""
         auth = channels.open(target.endpoints.auth)
         self.auth: auth_pb2_grpc.AuthServiceAsyncStub = auth_pb2_grpc.AuthServiceStub(auth)
         self.audit: audit_pb2_grpc.AuditServiceAsyncStub = audit_pb2_grpc.AuditServiceStub(auth)
@@ -124,7 +127,7 @@ class Client:
 
     async def authorization(self) -> dict[str, str]:
         """The header for a REST call."""
-        return {"Authorization": bearer(await self.session.access_token())}
+        return {"Authorization": bearer(await self.caller.access_token())}
 
 
 class _Channels:
@@ -137,7 +140,13 @@ class _Channels:
         stubs = auth_pb2_grpc.AuthServiceStub(self._plain), factor_pb2_grpc.FactorServiceStub(self._plain)
         self.session = LoginSession(*stubs, target)
         self._open = [self._plain]
-        self._interceptors = [cast("Any", _Authorizes(self.session)), cast("Any", _AuthorizesStreams(self.session))]
+        self._interceptors = _interceptors(self.session)
+        self.caller: LoginSession | ActingSession = self.session
+        if target.acting_for is not None:
+            own = self.open(target.endpoints.auth)
+            acting, auth = act_pb2_grpc.ActingServiceStub(own), auth_pb2_grpc.AuthServiceStub(own)
+            self.caller = ActingSession(acting, auth, target.acting_for)
+            self._interceptors = _interceptors(self.caller)
 
     def open(self, address: str) -> grpc.aio.Channel:
         """A channel whose calls carry the login."""
@@ -149,6 +158,10 @@ class _Channels:
         """Close every channel."""
         for channel in self._open:
             await channel.close(None)
+
+
+def _interceptors(session: LoginSession | ActingSession) -> list[Any]:
+    return [_Authorizes(session), _AuthorizesStreams(session)]
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from countline_common.access.acting import ActingFor, acting_for
 from countline_common.access.api_keys import VARIABLE as API_KEY_VARIABLE
 from countline_common.grpc.endpoints import Endpoints
 from countline_common.grpc.logins import LoginFile, Profiles
@@ -30,6 +31,8 @@ class ServerProfile:
     """Certificate files of the client; None for a server without TLS."""
     api_key: str = field(default="", repr=False)
     """Used in place of a login, if there is one."""
+    acting_for: ActingFor | None = None
+    """The user for whom calls act; None if they act for the caller itself."""
 
 
 def discover(server: str | None = None, data: Path | None = None, profiles: Profiles | None = None) -> ServerProfile:
@@ -48,7 +51,12 @@ def discover(server: str | None = None, data: Path | None = None, profiles: Prof
         named = profiles.current
     if named and data is None:
         return ServerProfile(
-            Endpoints.parse(named), profiles.login_file(named), named, tls=TlsSettings().tls, api_key=_api_key()
+            Endpoints.parse(named),
+            profiles.login_file(named),
+            named,
+            tls=TlsSettings().tls,
+            api_key=_api_key(),
+            acting_for=acting_for.get(),
         )
     folder = DataFolder.resolve(data)
     endpoints = Endpoints.from_file(folder.run / "endpoints.json")
@@ -58,6 +66,7 @@ def discover(server: str | None = None, data: Path | None = None, profiles: Prof
         password_file=folder.credential("admin-password"),
         tls=Authority(folder.certificates).files(CLI) if endpoints.tls else TlsSettings().tls,
         api_key=_api_key(),
+        acting_for=acting_for.get(),
     )
 
 

@@ -6,12 +6,14 @@ import time
 from dataclasses import replace
 from typing import Final
 
-from countline.v1 import auth_pb2, auth_pb2_grpc, factor_pb2, factor_pb2_grpc
-from countline_common.errors import CountlineError, UnauthenticatedError
+from countline.v1 import act_pb2, act_pb2_grpc, auth_pb2, auth_pb2_grpc, factor_pb2, factor_pb2_grpc
+from countline_common.access.acting import ActingFor
+from countline_common.errors import CountlineError, NotFoundError, UnauthenticatedError
 from countline_common.files.text_files import read_text
 from countline_common.grpc.discovery import ServerProfile
 from countline_common.grpc.errors import translated
-from countline_common.grpc.logins import Login
+from countline_common.grpc.logins import RENEWED_BEFORE_S, Login
+from countline_common.grpc.paging import every_page
 from countline_common.secrets.secret_files import CHANGED
 from countline_common.times import from_timestamp
 
@@ -178,6 +180,61 @@ class LoginSession:
             f"the password of {ADMIN} was changed, so {self._target.password_file} cannot be used to log in",
             hint=f"countline login --username {ADMIN}",
         )
+
+
+class ActingSession:
+    """Tokens with which a caller acts for a user; each is fetched when the one before ends soon.
+
+    Args:
+        acting: the service of acting; its calls carry the caller's own login.
+        auth: the auth service, likewise.
+        wanted: for whom, and why.
+    """
+
+    has_key: Final = False
+
+    def __init__(
+        self,
+        acting: "act_pb2_grpc.ActingServiceAsyncStub",
+        auth: "auth_pb2_grpc.AuthServiceAsyncStub",
+        wanted: ActingFor,
+    ) -> None:
+        self._acting = acting
+        self._auth = auth
+        self._wanted = wanted
+        self._kept = act_pb2.ActForResponse()
+        self._renewing = asyncio.Lock()
+
+    async def access_token(self) -> str:
+        """An access token that is valid for a minute at least.
+
+        Raises:
+            NotFoundError: there is no such user.
+            CountlineError: the caller may not act for the user.
+        """
+        async with self._renewing:
+            if time.time() >= from_timestamp(self._kept.expires_at) - RENEWED_BEFORE_S:
+                with translated():
+                    request = act_pb2.ActForRequest(user_id=await self._user_id(), reason=self._wanted.reason)
+                    self._kept = await self._acting.ActFor(request, timeout=CALL_TIMEOUT_S)
+            return self._kept.access_token
+
+    async def renew(self, refused: str) -> None:
+        """Drop a token that a service refused."""
+        if self._kept.access_token == refused:
+            self._kept = act_pb2.ActForResponse()
+
+    async def _user_id(self) -> str:
+        if self._kept.user.user_id:
+            return self._kept.user.user_id
+        users = await every_page(
+            lambda token: self._auth.ListUsers(auth_pb2.ListUsersRequest(page_token=token)), lambda answer: answer.users
+        )
+        named = self._wanted.user
+        found = next((user for user in users if named in (user.user_id, user.username)), None)
+        if found is None:
+            raise NotFoundError(f"there is no user {named!r}", hint="list the users: countline users list")
+        return found.user_id
 
 
 def _hash(password: str) -> str:

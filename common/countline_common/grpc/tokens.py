@@ -44,6 +44,17 @@ _UNUSABLE: Final = (JoseError, ValueError, TypeError, KeyError, AttributeError, 
 
 
 @dataclass(frozen=True, slots=True)
+class Actor:
+    """The real caller of a token with which a user acts for another one."""
+
+    subject: str
+    name: str
+    access_revision: int
+    session_id: str
+    """The login or the API key of the caller."""
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """A caller: a user, a worker or a service."""
 
@@ -65,6 +76,13 @@ class Principal:
     """The API key that was exchanged for the token; empty after a login. Then `session_id` is this id too."""
     pending: str = ""
     """What the user has to do before anything else, such as `choose a password`."""
+    actor: Actor | None = None
+    """The real caller, who acts for this user; None if the user itself calls."""
+
+    @property
+    def real_name(self) -> str:
+        """Name of the real caller, for events and logs."""
+        return self.actor.name if self.actor is not None else self.name
 
     @property
     def held(self) -> tuple[Held, ...]:
@@ -127,8 +145,9 @@ class TokenSigner:
         access_revision: int = 0,
         key_id: str = "",
         pending: str = "",
+        actor: Actor | None = None,
     ) -> str:
-        """A token for a principal, valid for `lifetime_s` seconds from now."""
+        """A token for a principal, valid for `lifetime_s` seconds from now; `actor` calls in its place (RFC 8693)."""
         now = self._clock()
         claims: dict[str, Any] = {
             "iss": ISSUER,
@@ -141,13 +160,22 @@ class TokenSigner:
             "exp": int(now + lifetime_s),
         }
         if session_id:
-            claims |= {"sid": session_id, "rev": access_revision}
+            claims["sid"] = session_id
+        if access_revision:
+            claims["rev"] = access_revision
         if key_id:
             claims["key"] = key_id
         if pending:
             claims["pending"] = pending
         if scoped:
             claims["scoped"] = _claims(scoped)
+        if actor is not None:
+            claims["act"] = {
+                "sub": actor.subject,
+                "name": actor.name,
+                "rev": actor.access_revision,
+                "sid": actor.session_id,
+            }
         return jwt.encode(self._header, claims, self._key, algorithms=[ALGORITHM])
 
 
@@ -221,10 +249,17 @@ class TokenVerifier:
         """Check again a principal whose token was good.
 
         Raises:
-            UnauthenticatedError: its session or access has ended.
+            UnauthenticatedError: its session or access has ended, or that of the real caller, or the time to act for
+                the user is over.
         """
         if self.revocations.refuses(principal.subject, principal.access_revision, principal.session_id):
             raise UnauthenticatedError("this login has ended or its permissions changed", hint="log in again")
+        if (actor := principal.actor) is None:
+            return
+        if self.revocations.refuses(actor.subject, actor.access_revision, actor.session_id):
+            raise UnauthenticatedError("the login of the real caller has ended or changed", hint="log in again")
+        if principal.expires_at <= self._clock() - CLOCK_LEEWAY_S:  # no refresh follows: open streams end too
+            raise _refused("has expired")
 
     def _open(self, token: str) -> Principal:
         """Check the signature and the claims of a token; raises one of `_UNUSABLE`."""
@@ -266,7 +301,12 @@ def _principal(claims: dict[str, Any]) -> Principal:
         access_revision=int(claims.get("rev", 0)),
         key_id=str(claims.get("key", "")),
         pending=str(claims.get("pending", "")),
+        actor=_actor(claims["act"]) if "act" in claims else None,
     )
+
+
+def _actor(claim: dict[str, Any]) -> Actor:
+    return Actor(str(claim["sub"]), str(claim["name"]), int(claim["rev"]), str(claim["sid"]))
 
 
 def _claims(scoped: Iterable[Held]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from countline_common.data.outbox import Outbox, OutboxTrail
 from countline_common.errors import PermissionDeniedError, UnauthenticatedError
 from countline_common.grpc.authorization import FIRST
 from countline_common.grpc.calls import current_principal
-from countline_common.grpc.tokens import TokenSigner
+from countline_common.grpc.tokens import Actor, TokenSigner
 from countline_common.http.client_address import Network
 from countline_common.times import to_datetime, to_timestamp
 from countline_control.auth import store
@@ -88,7 +88,7 @@ class AuthBase:
         if (user is None and principal.session_id) or (user is not None and user.disabled_at is not None):
             raise UnauthenticatedError(f"user {principal.name!r} may no longer log in", hint="log in as another user")
         held = await self._held(connection, user) if user is not None else principal.held
-        holder = Grantor(principal.subject, principal.name, held)
+        holder = Grantor(principal.subject, principal.real_name, held)
         check_may_give(holder, (Held(frozenset({permission})),), action)
         return holder
 
@@ -109,12 +109,15 @@ class AuthBase:
         return user
 
     async def _held(self, connection: AsyncConnection, user: StoredUser) -> tuple[Held, ...]:
-        """Return what a user holds in the current call: an API key may hold less than its owner.
+        """Return what a user holds in the current call: an API key, or somebody who acts for the user, may hold less.
 
         Raises:
             UnauthenticatedError: the session or the key of the call has ended.
         """
         principal = current_principal()
+        if principal.actor is not None:
+            await self._check_actor(connection, principal.actor)
+            return principal.held
         if principal.key_id:
             key = await get_key(connection, principal.key_id)
             if key is None or not key.works(self._now()):
@@ -123,6 +126,17 @@ class AuthBase:
         if principal.session_id and not await store.is_open(connection, principal.session_id):
             raise UnauthenticatedError("this session has ended", hint="log in again: countline login")
         return user.usable_in_session(self._factor_roles())
+
+    async def _check_actor(self, connection: AsyncConnection, actor: Actor) -> None:
+        """Check that the access of the real caller is as it was when its token was issued.
+
+        Raises:
+            UnauthenticatedError: it has ended or changed.
+        """
+        user, key = await store.get_user(connection, actor.subject), await get_key(connection, actor.session_id)
+        is_open = key.works(self._now()) if key is not None else await store.is_open(connection, actor.session_id)
+        if user is None or user.access_revision != actor.access_revision or not is_open:
+            raise UnauthenticatedError(f"the login of {actor.name} has ended or changed", hint="log in again")
 
     def _factor_roles(self) -> frozenset[str]:
         """Roles that require a second factor."""
@@ -160,8 +174,9 @@ class AuthBase:
         key_id: str = "",
         until: float = math.inf,
         pending: str = "",
+        actor: Actor | None = None,
     ) -> str:
-        """Return an access token of a session or of an API key, which ends at `until` at the latest."""
+        """Return an access token of a session, an API key or an actor, which ends at `until` at the latest."""
         return self._signer.sign(
             user.user_id,
             user.username,
@@ -173,6 +188,7 @@ class AuthBase:
             access_revision=user.access_revision,
             key_id=key_id,
             pending=pending,
+            actor=actor,
         )
 
     async def _end_access(

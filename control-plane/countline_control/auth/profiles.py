@@ -25,7 +25,10 @@ class ProfileMethods(SessionMethods):
         user = await self._database.read(lambda connection: self._self(connection, Permission.SELF_READ))
         held = await self._database.read(lambda connection: self._held(connection, user))
         permissions = sorted(frozenset[str]().union(*(each.permissions for each in held)))
-        return auth_pb2.GetCurrentUserResponse(user=self._own_message(user), permissions=permissions)
+        actor = current_principal().actor
+        return auth_pb2.GetCurrentUserResponse(
+            user=self._own_message(user), permissions=permissions, actor_name=actor.name if actor is not None else ""
+        )
 
     async def UpdateCurrentUser(
         self, request: auth_pb2.UpdateCurrentUserRequest, context: Context

@@ -1,7 +1,7 @@
 """The gRPC services of auth: sessions, users, roles, keys, second factors and logins through an identity provider.
 
-Its methods lie in `sessions`, `profiles`, `users`, `accounts`, `access.methods`, `factor.service`, `keys.service`,
-`registration.service` and `oidc.service`; this module joins them and sets them up.
+Its methods lie in `sessions`, `profiles`, `users`, `accounts`, `acting`, `access.methods`, `factor.service`,
+`keys.service`, `registration.service` and `oidc.service`; this module joins them and sets them up.
 """
 
 from collections.abc import Callable
@@ -11,13 +11,21 @@ from typing import Any, Final
 
 import grpc
 
-from countline.v1 import auth_pb2_grpc, factor_pb2_grpc, keys_pb2_grpc, oidc_pb2_grpc, registration_pb2_grpc
+from countline.v1 import (
+    act_pb2_grpc,
+    auth_pb2_grpc,
+    factor_pb2_grpc,
+    keys_pb2_grpc,
+    oidc_pb2_grpc,
+    registration_pb2_grpc,
+)
 from countline_common.grpc.server import Service
 from countline_control.auth import store
 from countline_control.auth.access import store as access_store
 from countline_control.auth.access.methods import RoleMethods
 from countline_control.auth.access.roles import BUILT_IN, SUPER_ADMIN
 from countline_control.auth.accounts import AccountMethods
+from countline_control.auth.acting import ActingMethods
 from countline_control.auth.domain import Grant
 from countline_control.auth.factor.service import FactorMethods
 from countline_control.auth.keys.service import KeyMethods
@@ -37,11 +45,13 @@ class AuthService(
     AccountMethods,
     RoleMethods,
     KeyMethods,
+    ActingMethods,
     auth_pb2_grpc.AuthServiceServicer,
     keys_pb2_grpc.KeyServiceServicer,
     factor_pb2_grpc.FactorServiceServicer,
     oidc_pb2_grpc.OidcServiceServicer,
     registration_pb2_grpc.RegistrationServiceServicer,
+    act_pb2_grpc.ActingServiceServicer,
 ):
     """Answers the services of auth."""
 
@@ -49,6 +59,7 @@ class AuthService(
         """Describe the services to a gRPC server."""
         registers: dict[str, Callable[[Any, grpc.aio.Server], None]] = {
             NAME: auth_pb2_grpc.add_AuthServiceServicer_to_server,
+            "countline.v1.ActingService": act_pb2_grpc.add_ActingServiceServicer_to_server,
             "countline.v1.KeyService": keys_pb2_grpc.add_KeyServiceServicer_to_server,
             "countline.v1.FactorService": factor_pb2_grpc.add_FactorServiceServicer_to_server,
             "countline.v1.OidcService": oidc_pb2_grpc.add_OidcServiceServicer_to_server,

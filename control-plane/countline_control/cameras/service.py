@@ -81,7 +81,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         async with self._database.begin() as connection:
             await store.insert_site(connection, site)
             await self.outbox.record(connection, f"sites/{site.site_id}", after=message)
-            await self.outbox.add(connection, "site", "created", current_principal().name, message)
+            await self.outbox.add(connection, "site", "created", current_principal().real_name, message)
         return cameras_pb2.CreateSiteResponse(site=message)
 
     async def UpdateSite(
@@ -105,8 +105,8 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             await store.update_site(connection, site)
             before = messages.site_message(stored)
             await self.outbox.record(connection, f"sites/{site.site_id}", before=before, after=message)
-            await self.outbox.add(connection, "site", "updated", current_principal().name, message)
-        _log.info("site.updated", site_id=site.site_id, actor=current_principal().name, time_zone=site.time_zone)
+            await self.outbox.add(connection, "site", "updated", current_principal().real_name, message)
+        _log.info("site.updated", site_id=site.site_id, actor=current_principal().real_name, time_zone=site.time_zone)
         self._on_change()
         return cameras_pb2.UpdateSiteResponse(site=message)
 
@@ -130,7 +130,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             if cameras := await store.list_cameras(connection, "", SHOWN_CAMERAS + 1, self.keys, site.site_id):
                 raise _still_has(site, cameras)
             await store.delete_site(connection, site.site_id)
-            actor, message = current_principal().name, messages.site_message(site)
+            actor, message = current_principal().real_name, messages.site_message(site)
             await self.outbox.record(connection, f"sites/{site.site_id}", before=message)
             await self.outbox.add(connection, "site", "deleted", actor, message)
         _log.info("site.deleted", site_id=site.site_id, actor=actor)
@@ -161,7 +161,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             camera = replace(wanted, spec=spec, revision=1, created_at=now, updated_at=now, picture=None)
             await store.insert_camera(connection, camera, self.keys)
             await store.save_geometry_versions(connection, camera.camera_id, new)
-            await self.record(connection, "created", camera, current_principal().name)
+            await self.record(connection, "created", camera, current_principal().real_name)
             await _audit(connection, self.outbox, None, camera)
         self._on_change()
         return cameras_pb2.CreateCameraResponse(camera=await self._shown.one(camera))
@@ -210,7 +210,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             camera = replace(wanted, revision=stored.revision + 1, updated_at=now)
             await store.update_camera(connection, camera, self.keys)
             await store.save_geometry_versions(connection, camera.camera_id, new)
-            await self.record(connection, "updated", camera, current_principal().name)
+            await self.record(connection, "updated", camera, current_principal().real_name)
             await _audit(connection, self.outbox, stored, camera)
         self._on_change()
         return cameras_pb2.UpdateCameraResponse(camera=await self._shown.one(camera))
@@ -223,7 +223,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             if camera is None:
                 raise _not_found(request.camera_id)
             await store.delete_camera(connection, request.camera_id)
-            await self.record(connection, "deleted", camera, current_principal().name)
+            await self.record(connection, "deleted", camera, current_principal().real_name)
             await _audit(connection, self.outbox, camera, None)
         self._on_change()
         return cameras_pb2.DeleteCameraResponse()

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline.v1.audit_pb2 import (
     AuditRecord,
+    AuditRow,
     ExportAuditRequest,
     ExportAuditResponse,
     GetAuditRowRequest,
@@ -89,7 +90,7 @@ def list_(
         (
             str(record.sequence),
             _shown_time(record.row.at),
-            record.row.actor.name or "(unknown)",
+            _caller(record.row),
             record.row.method.rpartition("/")[2],
             record.row.resource,
             record.row.outcome,
@@ -231,6 +232,11 @@ def _moment(text: str) -> Timestamp | None:
         return to_timestamp(parse_rfc3339(text).timestamp())
     except ValueError as error:
         raise InvalidInputError(f"{text!r} is not a time", hint="write it like 2026-03-01T12:00:00Z") from error
+
+
+def _caller(row: AuditRow) -> str:
+    name = row.actor.name or "(unknown)"
+    return f"{name} for {row.on_behalf_of.name}" if row.on_behalf_of.name else name
 
 
 def _shown_time(moment: Timestamp) -> str:

@@ -85,7 +85,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
             raise InvalidInputError(
                 "the upload does not begin with its header", hint="send the header, then the chunks"
             )
-        header, actor = messages.deploy_request_of(first.header), current_principal().name
+        header, actor = messages.deploy_request_of(first.header), current_principal().real_name
         about(f"ai-models/{first.header.name}")
 
         async def work(progress: Progress) -> StoredVersion:
@@ -136,31 +136,31 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     async def PromoteModel(
         self, request: models_pb2.PromoteModelRequest, context: Context
     ) -> models_pb2.PromoteModelResponse:
-        actor = current_principal().name
+        actor = current_principal().real_name
         await self._lifecycle.promote(request.name, request.version, actor, if_better=request.if_better)
         return models_pb2.PromoteModelResponse(model=await self._shown_by_name(request.name))
 
     async def RollbackModel(
         self, request: models_pb2.RollbackModelRequest, context: Context
     ) -> models_pb2.RollbackModelResponse:
-        await self._lifecycle.roll_back(request.name, current_principal().name)
+        await self._lifecycle.roll_back(request.name, current_principal().real_name)
         return models_pb2.RollbackModelResponse(model=await self._shown_by_name(request.name))
 
     async def RetireModel(
         self, request: models_pb2.RetireModelRequest, context: Context
     ) -> models_pb2.RetireModelResponse:
-        await self._lifecycle.retire(request.name, request.version, current_principal().name)
+        await self._lifecycle.retire(request.name, request.version, current_principal().real_name)
         return models_pb2.RetireModelResponse(model=await self._shown_by_name(request.name))
 
     async def DeleteModel(
         self, request: models_pb2.DeleteModelRequest, context: Context
     ) -> models_pb2.DeleteModelResponse:
-        await self._lifecycle.delete(request.name, request.version, current_principal().name)
+        await self._lifecycle.delete(request.name, request.version, current_principal().real_name)
         return models_pb2.DeleteModelResponse()
 
     async def TuneModel(self, request: models_pb2.TuneModelRequest, context: Context) -> models_pb2.TuneModelResponse:
         values = messages.tuning_values(request.tuning)
-        await self._tuner.tune(request.name, values, current_principal().name)
+        await self._tuner.tune(request.name, values, current_principal().real_name)
         return models_pb2.TuneModelResponse(model=await self._shown_by_name(request.name))
 
     async def _shown_by_name(self, name: str) -> models_pb2.Model:
@@ -182,7 +182,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         self, request: models_pb2.StartTrialRequest, context: Context
     ) -> models_pb2.StartTrialResponse:
         cameras, wanted = dict(await self._usage.named()), messages.trial_request_of(request)
-        actor = current_principal().name
+        actor = current_principal().real_name
         trial = await self._trials.start(wanted, cameras, self._usage.default_model, actor)
         return models_pb2.StartTrialResponse(trial=messages.result_message(await self._results.full(trial)))
 
@@ -203,7 +203,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         return models_pb2.GetTrialResponse(trial=messages.result_message(await self._results.full(trial)))
 
     async def StopTrial(self, request: models_pb2.StopTrialRequest, context: Context) -> models_pb2.StopTrialResponse:
-        trial = await self._trials.stop_by_hand(request.name, request.trial_id, current_principal().name)
+        trial = await self._trials.stop_by_hand(request.name, request.trial_id, current_principal().real_name)
         return models_pb2.StopTrialResponse(trial=messages.result_message(await self._results.full(trial)))
 
 

@@ -130,7 +130,7 @@ class ModelServiceEndpoint:
     async def of(cls, client: Client) -> "ModelServiceEndpoint":
         """The endpoint of a client."""
         _ = client.models  # raises if the server has no model service
-        return cls(client.endpoints.models, await client.session.access_token(), client.tls)
+        return cls(client.endpoints.models, await client.caller.access_token(), client.tls)
 
 
 def send(service: ModelServiceEndpoint, header: DeployHeader, files: list[Artifact], steps: "Steps") -> ModelVersion:

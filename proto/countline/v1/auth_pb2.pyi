@@ -448,6 +448,9 @@ class GetCurrentUserResponse(_message.Message):
 
     USER_FIELD_NUMBER: _builtins.int
     PERMISSIONS_FIELD_NUMBER: _builtins.int
+    ACTOR_NAME_FIELD_NUMBER: _builtins.int
+    actor_name: _builtins.str
+    """Name of the real caller, if the caller acts for this user."""
     @_builtins.property
     def user(self) -> Global___User: ...
     @_builtins.property
@@ -459,10 +462,11 @@ class GetCurrentUserResponse(_message.Message):
         *,
         user: Global___User | None = ...,
         permissions: _abc.Iterable[_builtins.str] | None = ...,
+        actor_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["permissions", b"permissions", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_name", b"actor_name", "permissions", b"permissions", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,6 +12,7 @@ from tests.fixtures.control.schemas import control_database
 from tests.fixtures.postgres import PostgresServer
 
 from countline.v1 import (
+    act_pb2_grpc,
     administration_pb2_grpc,
     audit_pb2_grpc,
     auth_pb2_grpc,
@@ -44,6 +45,7 @@ class Caller:
         self.metadata = bearer_metadata(token) if token else ()
         self.channels = channels
         self.administration = _Stub(administration_pb2_grpc.AdministrationServiceStub(channels["auth"]), self.metadata)
+        self.acting = _Stub(act_pb2_grpc.ActingServiceStub(channels["auth"]), self.metadata)
         self.audit = _Stub(audit_pb2_grpc.AuditServiceStub(channels["auth"]), self.metadata)
         self.auth = _Stub(auth_pb2_grpc.AuthServiceStub(channels["auth"]), self.metadata)
         self.factor = _Stub(factor_pb2_grpc.FactorServiceStub(channels["auth"]), self.metadata)
@@ -158,7 +160,7 @@ async def start_control(make_settings) -> AsyncIterator[Callable]:
             if "cameras" in control.channels:  # the service of secrets has the same address
                 control.channels["secrets"] = control.channels["cameras"]
             if "auth" in control.channels:  # so have the other services of auth, and these
-                beside = ("audit", "factor", "keys", "logs", "oidc", "parts", "registration")
+                beside = ("acting", "audit", "factor", "keys", "logs", "oidc", "parts", "registration")
                 control.channels |= dict.fromkeys(beside, control.channels["auth"])
             return control
 

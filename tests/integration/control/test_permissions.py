@@ -5,6 +5,7 @@ import pytest
 from google.protobuf import message_factory
 
 from countline.v1 import (
+    act_pb2,
     administration_pb2,
     audit_pb2,
     auth_pb2,
@@ -26,6 +27,7 @@ from countline_control.auth.access.roles import BUILT_IN
 from .conftest import Control
 
 SERVICES = {
+    "acting": act_pb2.DESCRIPTOR.services_by_name["ActingService"],
     "administration": administration_pb2.DESCRIPTOR.services_by_name["AdministrationService"],
     "audit": audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
     "auth": auth_pb2.DESCRIPTOR.services_by_name["AuthService"],

@@ -102,8 +102,9 @@ class RateLimits:
 
     async def count_caller(self, request: web.Request, principal: Principal, token: str) -> None:
         """Count a request for its user, or for its key if no person logged in; raises like `count_address`."""
-        if principal.session_id:
-            await self._count(request, "user", self._rates().user, principal.subject)
+        real = principal.actor or principal
+        if real.session_id:
+            await self._count(request, "user", self._rates().user, real.subject)
         else:
             await self._count(request, "key", self._rates().key, hashlib.sha256(token.encode()).hexdigest()[:32])
 

@@ -120,7 +120,7 @@ class RoleMethods(UserMethods):
         old, new = (role_message(role) if role is not None else None for role in (before, after))
         message = new or old
         assert message is not None, "a change has a state before or after"
-        await self.outbox.add(connection, "role", event, current_principal().name, message)
+        await self.outbox.add(connection, "role", event, current_principal().real_name, message)
         await self.outbox.record(connection, f"roles/{message.name}", before=old, after=new)
 
 

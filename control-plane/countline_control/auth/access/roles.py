@@ -50,13 +50,13 @@ _OPERATOR: Final = _VIEWER | {
     Permission.LIVE_BROADCAST,
     Permission.DLQ_READ,
 }
-_ADMIN: Final = PEOPLE - {Permission.SYSTEM_ADMIN}
+_ADMIN: Final = PEOPLE - {Permission.SYSTEM_ADMIN, Permission.USER_IMPERSONATE}
 
 BUILT_IN: Final[dict[str, Role]] = {
     role.name: role
     for role in (
         Role(SUPER_ADMIN, "Everything, including the system's own settings", PEOPLE, built_in=True),
-        Role(ADMIN, "Everything except the system's own settings", _ADMIN, built_in=True),
+        Role(ADMIN, "Everything except the system's own settings and acting for users", _ADMIN, built_in=True),
         Role(OPERATOR, "Runs cameras, truth, reports and alerts", _OPERATOR, built_in=True),
         Role(VIEWER, "Sees cameras, counts, models and workers", _VIEWER, built_in=True),
         Role(GUEST, "Sees cameras and counts", _GUEST, built_in=True),

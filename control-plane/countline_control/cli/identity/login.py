@@ -143,4 +143,5 @@ def whoami(server: ServerOption = None, data: DataOption = None, json: JsonOptio
         return
     permissions = "all permissions" if set(answer.permissions) >= PEOPLE else ", ".join(answer.permissions)
     roles = "role" if len(answer.user.roles) + len(answer.user.grants) == 1 else "roles"
-    note(f"Logged in to {address} as {answer.user.username} ({roles} {held(answer.user)}: {permissions}).")
+    name = f"{answer.actor_name}, acting for {answer.user.username}" if answer.actor_name else answer.user.username
+    note(f"Logged in to {address} as {name} ({roles} {held(answer.user)}: {permissions}).")
