@@ -100,7 +100,7 @@ def outside(principal: Principal, method: str, permission: str) -> PermissionDen
     """Return the error for a resource outside a caller's reach, which may not exist either."""
     held = f"the permission {permission!r} is held over {principal.reach(permission)} only"
     return PermissionDeniedError(
-        f"{principal.name} may not call {method} here: {held}", hint="ask an administrator for a wider grant"
+        f"{principal.full_name} may not call {method} here: {held}", hint="ask an administrator for a wider grant"
     )
 
 
@@ -138,7 +138,7 @@ def require(principal: Principal, permission: str, action: str) -> None:
         )
     if not principal.may(permission):
         raise PermissionDeniedError(
-            f"{principal.name} may not {action}: the permission {permission!r} is missing",
+            f"{principal.full_name} may not {action}: the permission {permission!r} is missing",
             hint="ask an administrator for a role that has it",
         )
 

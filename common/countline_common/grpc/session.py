@@ -227,7 +227,7 @@ class ActingSession:
     async def _user_id(self) -> str:
         if self._kept.user.user_id:
             return self._kept.user.user_id
-        users = await every_page(
+        users: list[auth_pb2.User] = await every_page(
             lambda token: self._auth.ListUsers(auth_pb2.ListUsersRequest(page_token=token)), lambda answer: answer.users
         )
         named = self._wanted.user

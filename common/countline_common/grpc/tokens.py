@@ -85,6 +85,11 @@ class Principal:
         return self.actor.name if self.actor is not None else self.name
 
     @property
+    def full_name(self) -> str:
+        """Name for messages: `vera`, or `ann, acting for vera,`."""
+        return f"{self.actor.name}, acting for {self.name}," if self.actor is not None else self.name
+
+    @property
     def held(self) -> tuple[Held, ...]:
         """What this principal may do, and where."""
         return (Held(self.permissions), *self.scoped)

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+import psycopg
 from google.protobuf import message_factory
 from google.protobuf.message import Message
+from structlog.testing import capture_logs
 from tests.fixtures.analytics.stack import until
 from tests.fixtures.control.audit import rows_of, written_rows
 
@@ -24,8 +26,9 @@ from countline.v1 import (
 )
 from countline.v1.auth_pb2 import Role, User
 from countline.v1.cameras_pb2 import Camera, CameraSpec, Site
-from countline_common.access.vocabulary import PEOPLE
+from countline_common.access.vocabulary import NOT_WHILE_ACTING, PEOPLE
 from countline_common.grpc.permissions import method_policy
+from countline_common.grpc.tokens import Actor
 
 from .conftest import ADMIN_PASSWORD, Control
 
@@ -125,6 +128,35 @@ async def test_each_refused_call_leaves_one_row_and_no_read_leaves_any(control: 
                 assert policy.public or row.actor.name == {"viewer": "vera", "admin": "ann"}[caller]
                 assert code == "OK" or row.problem
                 assert code == "OK" or not row.changes
+
+
+async def test_a_call_for_a_user_leaves_one_row_with_both_names_in_each_service(
+    control: Control, control_dsn: str
+) -> None:
+    """Every audited method, refused or done: by reflection. And the event of a change names the real caller."""
+    calls, actor = Calls(control, control_dsn), Actor("a1", "ann", 1, "s1")
+    token = control.signer.sign("v1", "vera", roles=(), permissions=PEOPLE, lifetime_s=300, actor=actor)
+    request = cameras_pb2.CreateSiteRequest(site=Site(site_id="lab", time_zone="UTC"))
+    await calls.do("CreateSite", request, token)
+    assert (calls.row.actor.name, calls.row.on_behalf_of.name) == ("ann", "vera")
+    with psycopg.connect(control_dsn) as connection:
+        query = "SELECT headers FROM cameras.outbox WHERE subject = 'countline.domain.site.created'"
+        assert "'ann'" in str(connection.execute(query).fetchone())
+    seen = set()
+    for where, method in METHODS:
+        policy = method_policy(path_of(method))
+        if not policy.audited or policy.public:
+            continue
+        with capture_logs() as logs:
+            message = message_factory.GetMessageClass(method.input_type)()
+            request_id, code = await calls.raw(where, method, message, token)
+        (row,) = rows_of(control_dsn, request_id)
+        assert (row.actor.name, row.actor.subject, row.on_behalf_of.name) == ("ann", "a1", "vera"), method.name
+        assert (row.outcome == "PERMISSION_DENIED") == (policy.permission in NOT_WHILE_ACTING), f"{method.name}: {code}"
+        (line,) = [each for each in logs if each["event"] == "grpc.call" and each["request_id"] == request_id]
+        assert (line["user"], line["on_behalf_of"]) == ("ann", "vera")
+        seen.add(where)
+    assert seen >= {"administration", "auth", "cameras", "models", "secrets"}
 
 
 async def test_each_change_leaves_one_row_with_what_it_changed(control_dsn: str, start_control, tmp_path) -> None:

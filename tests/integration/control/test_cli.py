@@ -251,6 +251,29 @@ async def test_a_program_works_with_a_key_until_it_is_revoked(shell: Shell, site
     assert (code, "incomplete or mistyped" in err) == (1, True)
 
 
+async def test_a_command_acts_for_a_user_and_says_so(shell: Shell, site: str) -> None:
+    new = ("users", "add", "vera", "--role", "operator", "--password-stdin")
+    await shell.ok(*new, stdin="three uncommon turnips\n")
+    acting = ("--act-for", "vera", "--reason", "ticket 12")
+    assert "as admin, acting for vera (role operator: " in await shell.ok(*acting, "whoami")
+    seen = await shell.json(*acting, "whoami")
+    assert (seen["user"]["username"], seen["actor_name"]) == ("vera", "admin")
+    await shell.ok(*acting, "sites", "set", site, "--title", "Laboratory")
+    assert "as admin (" in await shell.ok("whoami")
+    for words, problem in (
+        (
+            (*acting, "keys", "create", "mine"),
+            "admin may not call /countline.v1.KeyService/CreateKey while acting for vera",
+        ),
+        ((*acting, "users", "list"), "admin, acting for vera, may not call"),
+        (("--act-for", "nobody", "--reason", "x", "whoami"), "there is no user 'nobody'"),
+        (("--act-for", "admin", "--reason", "x", "whoami"), "no user acts for itself"),
+        (("--act-for", "vera", "whoami"), "--act-for and --reason belong together"),
+    ):
+        code, out, err = await shell.run(*words)
+        assert (code > 0, problem in err, "eyJ" in out + err) == (True, True, False), err
+
+
 async def test_a_file_of_roles_is_checked_with_its_places(shell: Shell, site: str) -> None:
     file = shell.folder / "roles.yaml"
     text = "roles:\n  eyes:\n    permissions: [camera:read]\ngrants:\n  - {role: eyes, site: lab}\n"

@@ -52,6 +52,30 @@ async def test_truth_sets_leave_one_row_for_each_call_also_when_it_is_refused(st
     assert (await stack.call("GET", "audit", token=stack.token("truth:read")))[0] == 403
 
 
+async def test_a_row_of_analytics_names_the_real_caller_and_the_user(stack: Stack) -> None:
+    await stack.post("sites", {"site_id": "lab", "time_zone": "UTC"})
+    camera = {"camera_id": "door", "site_id": "lab", "spec": {"source_url": "rtsp://camera.invalid/live"}}
+    await stack.post("cameras", camera)
+    acting = stack.acting_token("truth:write", "camera:read", "camera:write")
+    assert (await stack.call("POST", "cameras/door/truth", token=acting, json=_body()))[0] == 201
+    assert (await stack.call("DELETE", "cameras/door/truth/none", token=acting))[0] == 404
+    assert (await stack.call("DELETE", "users/v1", token=acting))[0] == 403
+
+    async def stored() -> bool:
+        return len(await _acted(stack)) == 3
+
+    await until(stored)
+    assert {(row["method"].rpartition("/")[2], row["outcome"]) for row in await _acted(stack)} == {
+        ("CreateTruthSet", "OK"), ("DeleteTruthSet", "NOT_FOUND"), ("DeleteUser", "PERMISSION_DENIED"),
+    }  # fmt: skip
+
+
+async def _acted(stack: Stack) -> list[dict]:
+    rows = [each["row"] for each in (await stack.get("audit", actor="ann"))["records"]]
+    assert all(row["on_behalf_of"] == {"subject": "v1", "name": "vera"} for row in rows)
+    return rows
+
+
 async def test_every_method_that_changes_something_is_called_above() -> None:
     service = counts_pb2.DESCRIPTOR.services_by_name["CountService"]
     audited = {each.name for each in service.methods if method_policy(f"/{service.full_name}/{each.name}").audited}

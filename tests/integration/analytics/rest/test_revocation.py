@@ -67,6 +67,38 @@ async def test_ended_access_is_refused_everywhere(stack: Stack, how: str) -> Non
         assert time.monotonic() - began < LIMIT_S
 
 
+@pytest.mark.parametrize("whose", ["caller", "user"])
+async def test_acting_for_a_user_ends_everywhere_with_the_access_of_either(stack: Stack, whose: str) -> None:
+    first = (await login(stack, "admin", ADMIN_PASSWORD))["access_token"]
+    vera = await made(stack, first)
+    tokens = await login(stack, "admin", ADMIN_PASSWORD)
+    path, body = f"users/{vera['user_id']}/act-for", {"reason": "ticket 12"}
+    assert (await stack.call("POST", path, token=tokens["access_token"], json={}))[0] == 400
+    status, answer = await stack.call("POST", path, token=tokens["access_token"], json=body)
+    assert (status, answer["data"]["user"]["username"]) == (200, "vera"), answer
+    token = answer["data"]["access_token"]
+    assert (await stack.call("POST", path, token=token, json=body))[0] == 403
+    assert (await stack.call("GET", "auth/me", token=token))[1]["data"]["actor_name"] == "admin"
+    assert await statuses(stack, token) == [200, 200, 200]
+    async with connected(stack, token=token) as socket:
+        began = time.monotonic()
+        if whose == "user":
+            await stack.call("POST", f"users/{vera['user_id']}/logout", token=first, json={})
+        else:
+            await stack.post("auth/logout", {"refresh_token": tokens["refresh_token"]})
+        async with asyncio.timeout(LIMIT_S):
+            while (await socket.receive()).type is WSMsgType.TEXT:
+                pass
+            assert socket.close_code == 4401
+
+            async def refused() -> bool:
+                return await statuses(stack, token) == [401, 401, 401]
+
+            await until(refused)
+        assert time.monotonic() - began < LIMIT_S
+    assert await statuses(stack, first) == [200, 200, 200]
+
+
 async def test_an_api_key_works_everywhere_until_it_is_revoked(stack: Stack) -> None:
     admin = (await login(stack, "admin", ADMIN_PASSWORD))["access_token"]
     status, body = await stack.call("POST", "auth/keys", token=admin, json={"name": "display", "roles": ["viewer"]})
