@@ -44,7 +44,7 @@ _UNUSABLE: Final = (JoseError, ValueError, TypeError, KeyError, AttributeError, 
 
 
 @dataclass(frozen=True, slots=True)
-class Actor:
+class RealCaller:
     """The real caller of a token with which a user acts for another one."""
 
     subject: str
@@ -76,7 +76,7 @@ class Principal:
     """The API key that was exchanged for the token; empty after a login. Then `session_id` is this id too."""
     pending: str = ""
     """What the user has to do before anything else, such as `choose a password`."""
-    actor: Actor | None = None
+    actor: RealCaller | None = None
     """The real caller, who acts for this user; None if the user itself calls."""
 
     @property
@@ -150,7 +150,7 @@ class TokenSigner:
         access_revision: int = 0,
         key_id: str = "",
         pending: str = "",
-        actor: Actor | None = None,
+        actor: RealCaller | None = None,
     ) -> str:
         """A token for a principal, valid for `lifetime_s` seconds from now; `actor` calls in its place (RFC 8693)."""
         now = self._clock()
@@ -310,8 +310,8 @@ def _principal(claims: dict[str, Any]) -> Principal:
     )
 
 
-def _actor(claim: dict[str, Any]) -> Actor:
-    return Actor(str(claim["sub"]), str(claim["name"]), int(claim["rev"]), str(claim["sid"]))
+def _actor(claim: dict[str, Any]) -> RealCaller:
+    return RealCaller(str(claim["sub"]), str(claim["name"]), int(claim["rev"]), str(claim["sid"]))
 
 
 def _claims(scoped: Iterable[Held]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from countline_common.access.vocabulary import NOT_WHILE_ACTING, Permission
 from countline_common.audit.calls import about
 from countline_common.errors import ConflictError, FieldProblem, InvalidInputError, PermissionDeniedError
 from countline_common.grpc.calls import Context, current_principal
-from countline_common.grpc.tokens import Actor
+from countline_common.grpc.tokens import RealCaller
 from countline_common.times import to_timestamp
 from countline_control.auth import store
 from countline_control.auth.access.roles import SUPER_ADMIN
@@ -42,7 +42,7 @@ class ActingMethods(UserMethods):
             until = min(self._clock() + ACCESS_LIFETIME_S, key.expires_at.timestamp() if key is not None else math.inf)
             acting = act_pb2.Acting(username=user.username, reason=reason, expires_at=to_timestamp(until))
             await self.outbox.record(connection, place_of(user), after=acting)
-        actor = Actor(caller.user_id, caller.username, caller.access_revision, principal.session_id)
+        actor = RealCaller(caller.user_id, caller.username, caller.access_revision, principal.session_id)
         held = [Held(each.permissions - NOT_WHILE_ACTING, each.scope) for each in common(holder.held, user.held)]
         token = self._signed(user, held, until=until, actor=actor)
         return act_pb2.ActForResponse(access_token=token, expires_at=acting.expires_at, user=user_message(user))

@@ -17,7 +17,7 @@ from countline_common.data.outbox import Outbox, OutboxTrail
 from countline_common.errors import PermissionDeniedError, UnauthenticatedError
 from countline_common.grpc.authorization import FIRST
 from countline_common.grpc.calls import current_principal
-from countline_common.grpc.tokens import Actor, TokenSigner
+from countline_common.grpc.tokens import RealCaller, TokenSigner
 from countline_common.http.client_address import Network
 from countline_common.times import to_datetime, to_timestamp
 from countline_control.auth import store
@@ -127,7 +127,7 @@ class AuthBase:
             raise UnauthenticatedError("this session has ended", hint="log in again: countline login")
         return user.usable_in_session(self._factor_roles())
 
-    async def _check_actor(self, connection: AsyncConnection, actor: Actor) -> None:
+    async def _check_actor(self, connection: AsyncConnection, actor: RealCaller) -> None:
         """Check that the access of the real caller is as it was when its token was issued.
 
         Raises:
@@ -174,7 +174,7 @@ class AuthBase:
         key_id: str = "",
         until: float = math.inf,
         pending: str = "",
-        actor: Actor | None = None,
+        actor: RealCaller | None = None,
     ) -> str:
         """Return an access token of a session, an API key or an actor, which ends at `until` at the latest."""
         return self._signer.sign(

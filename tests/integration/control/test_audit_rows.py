@@ -28,7 +28,7 @@ from countline.v1.auth_pb2 import Role, User
 from countline.v1.cameras_pb2 import Camera, CameraSpec, Site
 from countline_common.access.vocabulary import NOT_WHILE_ACTING, PEOPLE
 from countline_common.grpc.permissions import method_policy
-from countline_common.grpc.tokens import Actor
+from countline_common.grpc.tokens import RealCaller
 
 from .conftest import ADMIN_PASSWORD, Control
 
@@ -134,7 +134,7 @@ async def test_a_call_for_a_user_leaves_one_row_with_both_names_in_each_service(
     control: Control, control_dsn: str
 ) -> None:
     """Every audited method, refused or done: by reflection. And the event of a change names the real caller."""
-    calls, actor = Calls(control, control_dsn), Actor("a1", "ann", 1, "s1")
+    calls, actor = Calls(control, control_dsn), RealCaller("a1", "ann", 1, "s1")
     token = control.signer.sign("v1", "vera", roles=(), permissions=PEOPLE, lifetime_s=300, actor=actor)
     request = cameras_pb2.CreateSiteRequest(site=Site(site_id="lab", time_zone="UTC"))
     await calls.do("CreateSite", request, token)

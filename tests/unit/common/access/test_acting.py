@@ -12,11 +12,11 @@ from countline_common.audit.calls import AuditedCall
 from countline_common.errors import PermissionDeniedError, UnauthenticatedError
 from countline_common.grpc.authorization import check_permission, record_caller
 from countline_common.grpc.permissions import MethodPolicy, ResourceRule
-from countline_common.grpc.tokens import Actor, Principal, TokenSigner, TokenVerifier, generate_key_pair
+from countline_common.grpc.tokens import Principal, RealCaller, TokenSigner, TokenVerifier, generate_key_pair
 
 PRIVATE, PUBLIC = generate_key_pair()
 NOW = 1_800_000_000.0
-ANN = Actor("a1", "ann", 3, "s1")
+ANN = RealCaller("a1", "ann", 3, "s1")
 SCOPES = st.one_of(
     st.just(EVERYTHING),
     st.builds(Scope, st.sampled_from(["lab", "yard"])),
