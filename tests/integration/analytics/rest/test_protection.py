@@ -62,6 +62,9 @@ async def test_a_user_a_key_and_an_address_each_have_a_rate_of_their_own(stack: 
     assert await statuses(stack, RATES["user"] - 1, token=second) == [200] * (RATES["user"] - 1)
     refusal(await ask(stack, token=first))
     assert await statuses(stack, 1, token=stack.token(lifetime_s=599)) == [200], "another key is not concerned"
+    acting = stack.acting_token("camera:read")
+    assert await statuses(stack, RATES["user"], token=acting) == [200] * RATES["user"], "counted for the real caller"
+    assert refusal(await ask(stack, token=stack.acting_token("camera:write")))["ratelimit-limit"] == str(RATES["user"])
 
 
 @low_rates
