@@ -20,6 +20,7 @@ from countline.v1 import (
     keys_pb2_grpc,
     logs_pb2_grpc,
     models_pb2_grpc,
+    oidc_pb2_grpc,
     parts_pb2_grpc,
     registration_pb2_grpc,
     secrets_pb2_grpc,
@@ -89,6 +90,7 @@ class Client:
         self.keys: keys_pb2_grpc.KeyServiceAsyncStub = keys_pb2_grpc.KeyServiceStub(auth)
         self.factor: factor_pb2_grpc.FactorServiceAsyncStub = factor_pb2_grpc.FactorServiceStub(auth)
         self.logs: logs_pb2_grpc.LogServiceAsyncStub = logs_pb2_grpc.LogServiceStub(auth)
+        self.oidc: oidc_pb2_grpc.OidcServiceAsyncStub = oidc_pb2_grpc.OidcServiceStub(auth)
         self.parts: parts_pb2_grpc.PartServiceAsyncStub = parts_pb2_grpc.PartServiceStub(auth)
         self.registration: registration_pb2_grpc.RegistrationServiceAsyncStub = (
             registration_pb2_grpc.RegistrationServiceStub(auth)
