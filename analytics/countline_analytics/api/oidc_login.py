@@ -19,6 +19,7 @@ from countline_analytics.api.gateway import REQUEST_ID, CallContext, Upstream, s
 from countline_analytics.api.protection.rates import ADDRESS, RateLimits
 from countline_analytics.api.services import Method
 from countline_analytics.api.time_limits import time_limit
+from countline_common.access.oidc_redirects import GATEWAY_CALLBACK
 from countline_common.errors import CountlineError
 from countline_common.grpc.permissions import method_policy
 from countline_common.logs import get_logger
@@ -27,7 +28,7 @@ OIDC_SERVICE: Final = "countline.v1.OidcService"
 LOGIN_COOKIE: Final = "countline_oidc"
 FOLDER: Final = "/api/v1/auth/oidc"
 START_PATH: Final = f"{FOLDER}/start"
-CALLBACK_PATH: Final = f"{FOLDER}/callback"
+CALLBACK_PATH: Final = GATEWAY_CALLBACK
 LOGIN_S: Final = 600
 """As long as auth accepts the answer of the provider."""
 PAGE: Final = "/"

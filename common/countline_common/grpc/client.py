@@ -136,8 +136,12 @@ class _Channels:
         # The calls that log in must not themselves need a login.
         self._tls = target.tls
         self._plain = open_channel(target.endpoints.auth, self._tls)
-        stubs = auth_pb2_grpc.AuthServiceStub(self._plain), factor_pb2_grpc.FactorServiceStub(self._plain)
-        self.session = LoginSession(*stubs, target)
+        self.session = LoginSession(
+            auth_pb2_grpc.AuthServiceStub(self._plain),
+            factor_pb2_grpc.FactorServiceStub(self._plain),
+            oidc_pb2_grpc.OidcServiceStub(self._plain),
+            target,
+        )
         self._open = [self._plain]
         self._interceptors = [cast("Any", _Authorizes(self.session)), cast("Any", _AuthorizesStreams(self.session))]
 
