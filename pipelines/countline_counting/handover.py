@@ -52,10 +52,11 @@ def _places(spec: CountingSpec) -> frozenset[Place]:
     return frozenset((*lines, *(("zone", zone.id, zone.version) for zone in spec.zones)))
 
 
-@dataclass(slots=True)
-class _Emitted:
+@dataclass(slots=True, eq=False)
+class _Decided:
     event: _Counted
-    paired: bool = False
+    counterpart: "_Decided | None" = None
+    """The same event in the other run."""
 
 
 @dataclass(slots=True)
@@ -81,8 +82,8 @@ class HandOver:
         self.at: float | None = None
         """T; None before it is known."""
         self._kinship = Kinship()
-        self._emitted_by_old: list[_Emitted] = []
-        self._emitted_by_new: list[_Emitted] = []
+        self._decided_by_old: list[_Decided] = []
+        self._decided_by_new: list[_Decided] = []
         self._early: list[_Counted] = []
         """Events of the new run before T that may still count."""
         self._occupancy: dict[str, OccupancySample] = {}
@@ -104,8 +105,8 @@ class HandOver:
         """Take a frame of the old run; return those of its events that count."""
         self._kinship.see_old(frame)
         if self.at is None:
-            self._emitted_by_old = [
-                emitted for emitted in self._emitted_by_old if _happened(emitted.event) > frame.t - REACH_S
+            self._decided_by_old = [
+                decided for decided in self._decided_by_old if _happened(decided.event) > frame.t - REACH_S
             ]
         return self._of_old(events)
 
@@ -183,7 +184,7 @@ class HandOver:
         if was_open and (kin := self._kinship.kin_of(visit.track)):
             self._open.append(_OpenStay(visit, kin))
             return False
-        self._emitted_by_old.append(_Emitted(visit))
+        self._decided_by_old.append(_Decided(visit))
         return True
 
     def _of_new(self, events: Iterable[Event]) -> tuple[Event, ...]:
@@ -207,7 +208,7 @@ class HandOver:
 
     def _new_visit(self, visit: Visit) -> Visit | None:
         """Return a visit of the new run as it counts, with the entry that the old run saw; None if it does not."""
-        if _happened(visit) < self._new_from(visit) or self._counterpart(visit, self._emitted_by_old, of_old=False):
+        if _happened(visit) < self._new_from(visit) or self._is_again(_Decided(visit), of_old=False):
             return None
         begun = max(
             (stay for stay in self._open if self._are_one(stay, visit)),
@@ -240,31 +241,46 @@ class HandOver:
         return self.at - (HAND_OVER_S if self._is_shared(event) else 0.0)
 
     def _is_first(self, event: Crossing, *, of_old: bool) -> bool:
-        """Return whether the other run has not emitted this crossing. If so, record it as emitted by this run."""
-        mine, others = self._emitted_by_old, self._emitted_by_new
-        if not of_old:
-            mine, others = others, mine
-        if self._counterpart(event, others, of_old=of_old):
+        """Return whether the other run has not emitted this crossing, and record it."""
+        decided = _Decided(event)
+        (self._decided_by_old if of_old else self._decided_by_new).append(decided)
+        return not self._is_again(decided, of_old=of_old)
+
+    def _is_again(self, decided: _Decided, *, of_old: bool) -> bool:
+        """Return whether the other run emitted the same event. Each event of the other run matches only one.
+
+        An event may match the neighbour of its counterpart, because the counterpart is decided later. When that comes,
+        it takes its place and counts, and the neighbour is free. Otherwise each event could match the one before it, up
+        to the last one of the old run, whose counterpart would be lost.
+        """
+        others = self._decided_by_new if of_old else self._decided_by_old
+        possible = [other for other in others if self._may_match(decided.event, other, of_old)]
+        if not possible:
             return False
-        mine.append(_Emitted(event))
-        return True
+        found = max(possible, key=lambda other: self._likelihood(decided.event, other.event, of_old))
+        freed, found.counterpart, decided.counterpart = found.counterpart, decided, found
+        if freed is not None:
+            freed.counterpart = None
+        return freed is None
 
-    def _counterpart(self, event: _Counted, others: list[_Emitted], *, of_old: bool) -> bool:
-        """Return whether the other run emitted the same event. Each event of the other run matches only one."""
+    def _may_match(self, event: _Counted, other: _Decided, of_old: bool) -> bool:
+        """Return whether an event of the other run may be the same, and has no likelier counterpart."""
+        if not _alike(event, other.event) or abs(_happened(event) - _happened(other.event)) > SAME_CROSSING_S:
+            return False
+        if self._kinship.are_strangers(*_tracks(event, other.event, of_old)):
+            return False
+        taken = other.counterpart
+        return taken is None or self._likelihood(taken.event, other.event, of_old) < self._likelihood(
+            event, other.event, of_old
+        )
 
-        def likelihood(other: _Emitted) -> tuple[int, float]:
-            tracks = (event.track, other.event.track) if of_old else (other.event.track, event.track)
-            return self._kinship.votes(*tracks), -abs(_happened(other.event) - _happened(event))
+    def _likelihood(self, event: _Counted, other: _Counted, of_old: bool) -> tuple[int, float]:
+        return self._kinship.votes(*_tracks(event, other, of_old)), -abs(_happened(event) - _happened(other))
 
-        def is_possible(other: _Emitted) -> bool:
-            tracks = (event.track, other.event.track) if of_old else (other.event.track, event.track)
-            near = abs(_happened(other.event) - _happened(event)) <= SAME_CROSSING_S
-            return near and not other.paired and _alike(other.event, event) and not self._kinship.are_strangers(*tracks)
 
-        found = max((other for other in others if is_possible(other)), key=likelihood, default=None)
-        if found is not None:
-            found.paired = True
-        return found is not None
+def _tracks(event: _Counted, other: _Counted, of_old: bool) -> tuple[int, int]:
+    """Return the track of the old run, then the one of the new run; `of_old` says which run the first event is of."""
+    return (event.track, other.track) if of_old else (other.track, event.track)
 
 
 def _happened(event: _Counted) -> float:

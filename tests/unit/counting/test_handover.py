@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import GATE, HEIGHT, ROOM, SIZE, spec, tracked
 from tests.fixtures.examples import examples
@@ -104,6 +104,7 @@ def test_objects_that_both_see_count_once_wherever_the_change_falls(seed, people
 
 
 @given(SEEDS, st.floats(4, 26))
+@example(103237, 15.125)  # each crossing matched the one before it, and one of the 25 was lost
 @examples(15)
 def test_without_overlapping_boxes_crossings_match_by_time(seed, at):
     """The boxes of two models may differ so much that no track of one pairs with a track of the other."""
