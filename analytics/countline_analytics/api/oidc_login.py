@@ -19,6 +19,7 @@ from countline_analytics.api.gateway import REQUEST_ID, CallContext, Upstream, s
 from countline_analytics.api.protection.rates import ADDRESS, RateLimits
 from countline_analytics.api.services import Method
 from countline_analytics.api.time_limits import time_limit
+from countline_common.access.oidc_redirects import GATEWAY_CALLBACK
 from countline_common.errors import CountlineError
 from countline_common.grpc.permissions import method_policy
 from countline_common.logs import get_logger
@@ -27,7 +28,6 @@ OIDC_SERVICE: Final = "countline.v1.OidcService"
 LOGIN_COOKIE: Final = "countline_oidc"
 FOLDER: Final = "/api/v1/auth/oidc"
 START_PATH: Final = f"{FOLDER}/start"
-CALLBACK_PATH: Final = f"{FOLDER}/callback"
 LOGIN_S: Final = 600
 """As long as auth accepts the answer of the provider."""
 PAGE: Final = "/"
@@ -50,7 +50,7 @@ def add_oidc_routes(app: web.Application, upstream: Upstream, rates: RateLimits,
     async def start(request: web.Request) -> web.StreamResponse:
         await rates.count_login(request)
         origin = own_origin(request, public_origin)
-        message = oidc_pb2.StartOidcLoginRequest(redirect_uri=f"{public_origin or origin}{CALLBACK_PATH}")
+        message = oidc_pb2.StartOidcLoginRequest(redirect_uri=f"{public_origin or origin}{GATEWAY_CALLBACK}")
         started: Any = await _call(upstream, request, "StartOidcLogin", message)
         answer = await success(oidc_pb2.StartOidcLoginResponse(authorization_url=started.authorization_url))
         _set_cookie(answer, started.login, LOGIN_S, secure=urlsplit(origin).scheme == "https")
@@ -83,7 +83,7 @@ def add_oidc_routes(app: web.Application, upstream: Upstream, rates: RateLimits,
         return answer
 
     app.router.add_post(START_PATH, start)
-    app.router.add_get(CALLBACK_PATH, callback, allow_head=False)
+    app.router.add_get(GATEWAY_CALLBACK, callback, allow_head=False)
 
 
 async def _call(upstream: Upstream, request: web.Request, name: str, message: Message) -> Message:

@@ -1,10 +1,11 @@
 """Builds the OpenAPI document of the REST interface from the descriptors of the contract."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -52,14 +53,33 @@ _ERROR: Final[dict[str, Any]] = {
 }
 
 
-def document(methods: Iterable[Method]) -> dict[str, Any]:
-    """Return the OpenAPI document of some methods."""
+@dataclass(frozen=True, slots=True)
+class WrittenRoute:
+    """A public route that the gateway adds itself, since an annotation cannot describe it: it has cookies, say."""
+
+    method: str
+    path: str
+    descriptor: MethodDescriptor
+    """The method of the contract that the route calls."""
+    parameters: Sequence[Mapping[str, Any]]
+    responses: Mapping[str, Mapping[str, Any]]
+    """By status; the answer of an error is added."""
+    answers: tuple[Descriptor, ...] = ()
+    """Messages to which `responses` refer."""
+
+
+def document(methods: Iterable[Method], written: Iterable[WrittenRoute] = ()) -> dict[str, Any]:
+    """Return the OpenAPI document of some methods and of routes that the gateway adds itself."""
     paths: dict[str, dict[str, Any]] = {}
     messages: dict[str, Descriptor] = {}
     for method in methods:
         for route in method.routes:
             paths.setdefault(route.path, {})[route.method.lower()] = _operation(method, route)
         for message in (method.descriptor.input_type, method.descriptor.output_type):
+            _collect(message, messages)
+    for added in written:
+        paths.setdefault(added.path, {})[added.method.lower()] = _written(added)
+        for message in added.answers:
             _collect(message, messages)
     schemas = {name: _schema(message) for name, message in sorted(messages.items())}
     return {
@@ -74,25 +94,42 @@ def document(methods: Iterable[Method]) -> dict[str, Any]:
 
 
 def _operation(method: Method, route: Route) -> dict[str, Any]:
-    service = method.descriptor.containing_service.name
     operation: dict[str, Any] = {
-        "operationId": f"{service}.{method.descriptor.name}",
-        "tags": [service.removesuffix("Service")],
+        **_heading(method.descriptor),
         "parameters": [*_path_parameters(method, route), *_query_parameters(method, route)],
-        "responses": {
-            **_response(method, route),
-            "default": {"description": "Error.", **_content({"$ref": "#/components/schemas/Error"})},
-        },
+        "responses": {**_response(method, route), "default": _error_response()},
         "security": [] if method.policy.public else [{"token": []}],
     }
-    remark = _remark(method.descriptor.containing_service, method.descriptor.name)
-    if remark:
-        operation["summary"] = remark
     if method.policy.permission:
         operation["x-permission"] = method.policy.permission
     if route.body:
         operation["requestBody"] = {"required": True, **_content(_body(method, route))}
     return operation
+
+
+def _written(route: WrittenRoute) -> dict[str, Any]:
+    return {
+        **_heading(route.descriptor),
+        "parameters": [*route.parameters],
+        "responses": {**route.responses, "default": _error_response()},
+        "security": [],
+    }
+
+
+def _heading(method: MethodDescriptor) -> dict[str, Any]:
+    service: Any = method.containing_service
+    heading = {"operationId": f"{service.name}.{method.name}", "tags": [service.name.removesuffix("Service")]}
+    remark = _remark(service, method.name)
+    return {**heading, "summary": remark} if remark else heading
+
+
+def _error_response() -> dict[str, Any]:
+    return {"description": "Error.", **_content({"$ref": "#/components/schemas/Error"})}
+
+
+def success_content(message: Descriptor) -> dict[str, Any]:
+    """Return the content of a response whose `data` is a message."""
+    return _content(_success(message))
 
 
 def _content(schema: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +141,7 @@ def _response(method: Method, route: Route) -> dict[str, Any]:
     message: Any = method.descriptor.output_type
     if route.response_body:
         message = message.fields_by_name[route.response_body].message_type
-    content = _content(_success(message))
+    content = success_content(message)
     if not method.creates(route):
         return {"200": {"description": "Success.", **content}}
     location = {"description": "Path of what was created.", "schema": {"type": "string"}}

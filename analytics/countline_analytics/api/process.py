@@ -25,8 +25,9 @@ from countline_analytics.api.gateway import (
     WatchedUpstream,
     add_routes,
 )
+from countline_analytics.api.oidc_document import OIDC_ROUTES
 from countline_analytics.api.oidc_login import OIDC_SERVICE, add_oidc_routes
-from countline_analytics.api.openapi import document
+from countline_analytics.api.openapi import WrittenRoute, document
 from countline_analytics.api.protection.rate_store import RateStore
 from countline_analytics.api.protection.rates import RateLimits, rates_of
 from countline_analytics.api.services import Method, http_methods
@@ -71,7 +72,7 @@ class Api:
     def gateway(self) -> web.Application:
         """Return the application for browsers."""
         app = make_application(self.protection)
-        self._add_rest(app, self.methods)
+        self._add_rest(app, self.methods, OIDC_ROUTES)
         protection = self.protection
         add_oidc_routes(app, self.upstreams[OIDC_SERVICE], protection.rates, protection.public_origin)
         app.router.add_get("/ws", self.hub.handle)
@@ -90,10 +91,10 @@ class Api:
         app.router.add_get("/ws", self.hub.handle)
         return app
 
-    def _add_rest(self, app: web.Application, methods: Iterable[Method]) -> None:
+    def _add_rest(self, app: web.Application, methods: Iterable[Method], written: Iterable[WrittenRoute] = ()) -> None:
         chosen = list(methods)
         add_routes(app, chosen, self.upstreams, self.verifier, self.protection.rates, self.protection.public_origin)
-        description = document(chosen)
+        description = document(chosen, written)
 
         async def openapi(_: web.Request) -> web.Response:
             return web.json_response(description)

@@ -21,6 +21,7 @@ from countline.v1 import (
     keys_pb2_grpc,
     logs_pb2_grpc,
     models_pb2_grpc,
+    oidc_pb2_grpc,
     parts_pb2_grpc,
     registration_pb2_grpc,
     secrets_pb2_grpc,
@@ -92,6 +93,7 @@ class Client:
         self.keys: keys_pb2_grpc.KeyServiceAsyncStub = keys_pb2_grpc.KeyServiceStub(auth)
         self.factor: factor_pb2_grpc.FactorServiceAsyncStub = factor_pb2_grpc.FactorServiceStub(auth)
         self.logs: logs_pb2_grpc.LogServiceAsyncStub = logs_pb2_grpc.LogServiceStub(auth)
+        self.oidc: oidc_pb2_grpc.OidcServiceAsyncStub = oidc_pb2_grpc.OidcServiceStub(auth)
         self.parts: parts_pb2_grpc.PartServiceAsyncStub = parts_pb2_grpc.PartServiceStub(auth)
         self.registration: registration_pb2_grpc.RegistrationServiceAsyncStub = (
             registration_pb2_grpc.RegistrationServiceStub(auth)
@@ -137,8 +139,12 @@ class _Channels:
         # The calls that log in must not themselves need a login.
         self._tls = target.tls
         self._plain = open_channel(target.endpoints.auth, self._tls)
-        stubs = auth_pb2_grpc.AuthServiceStub(self._plain), factor_pb2_grpc.FactorServiceStub(self._plain)
-        self.session = LoginSession(*stubs, target)
+        self.session = LoginSession(
+            auth_pb2_grpc.AuthServiceStub(self._plain),
+            factor_pb2_grpc.FactorServiceStub(self._plain),
+            oidc_pb2_grpc.OidcServiceStub(self._plain),
+            target,
+        )
         self._open = [self._plain]
         self._interceptors = _interceptors(self.session)
         self.caller: LoginSession | ActingSession = self.session

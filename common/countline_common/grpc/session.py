@@ -6,7 +6,16 @@ import time
 from dataclasses import replace
 from typing import Final
 
-from countline.v1 import act_pb2, act_pb2_grpc, auth_pb2, auth_pb2_grpc, factor_pb2, factor_pb2_grpc
+from countline.v1 import (
+    act_pb2,
+    act_pb2_grpc,
+    auth_pb2,
+    auth_pb2_grpc,
+    factor_pb2,
+    factor_pb2_grpc,
+    oidc_pb2,
+    oidc_pb2_grpc,
+)
 from countline_common.access.acting import ActingFor
 from countline_common.errors import CountlineError, NotFoundError, UnauthenticatedError
 from countline_common.files.text_files import read_text
@@ -27,6 +36,7 @@ class LoginSession:
     Args:
         auth: the auth service.
         factor: its service of second factors.
+        oidc: its service of logins through an identity provider.
         target: the server, with the file of the login.
     """
 
@@ -34,10 +44,12 @@ class LoginSession:
         self,
         auth: "auth_pb2_grpc.AuthServiceAsyncStub",
         factor: "factor_pb2_grpc.FactorServiceAsyncStub",
+        oidc: "oidc_pb2_grpc.OidcServiceAsyncStub",
         target: ServerProfile,
     ) -> None:
         self._auth = auth
         self._factor = factor
+        self._oidc = oidc
         self._target = target
         self._login: Login | None = None
         self._renewing = asyncio.Lock()
@@ -83,6 +95,27 @@ class LoginSession:
             response = await self._factor.FinishLogin(request, timeout=CALL_TIMEOUT_S)
         self._save(response.tokens, response.user)
         return response
+
+    async def start_oidc_login(self, redirect_uri: str) -> oidc_pb2.StartOidcLoginResponse:
+        """Begin a login through the identity provider, which sends the browser to `redirect_uri` afterwards.
+
+        Raises:
+            ConflictError: no identity provider is configured.
+        """
+        with translated():
+            request = oidc_pb2.StartOidcLoginRequest(redirect_uri=redirect_uri)
+            return await self._oidc.StartOidcLogin(request, timeout=CALL_TIMEOUT_S)
+
+    async def finish_oidc_login(self, request: oidc_pb2.FinishOidcLoginRequest) -> auth_pb2.User:
+        """Complete a login with the answer of the identity provider, and store the login.
+
+        Raises:
+            UnauthenticatedError: the provider refused the login, or the answer belongs to another one.
+        """
+        with translated():
+            response = await self._oidc.FinishOidcLogin(request, timeout=CALL_TIMEOUT_S)
+        self._save(response.tokens, response.user)
+        return response.user
 
     def _save(self, tokens: auth_pb2.Tokens, user: auth_pb2.User) -> None:
         self._login = _login(tokens, user.username)

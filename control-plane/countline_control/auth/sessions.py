@@ -111,7 +111,7 @@ class SessionMethods(AuthBase):
         ):
             raise PermissionDeniedError(
                 f"passwords open a session for {self.passwords_for.value} here".replace("-", " "),
-                hint="sign in through the identity provider; programs use an API key",
+                hint="log in through the identity provider: countline login --oidc; programs use an API key",
             )
 
     async def _open_session(

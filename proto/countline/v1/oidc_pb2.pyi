@@ -145,8 +145,9 @@ class StartOidcLoginRequest(_message.Message):
 
     REDIRECT_URI_FIELD_NUMBER: _builtins.int
     redirect_uri: _builtins.str
-    """Where the provider sends the browser afterwards, such as
-    `https://counts.example.org/api/v1/auth/oidc/callback`. The provider has to know it.
+    """Where the provider sends the browser afterwards: the callback of the gateway, such as
+    `https://counts.example.org/api/v1/auth/oidc/callback`, or that of a command on the person's machine,
+    `http://127.0.0.1:PORT/callback` with any port (RFC 8252). The provider has to know it.
     """
     def __init__(
         self,

@@ -82,8 +82,9 @@ class OidcServiceServicer:
 
     def StartOidcLogin(self, request, context):
         """Begins a login: returns the address of the provider's login page. The browser keeps `login` until it comes back.
-        The gateway calls it for `POST /api/v1/auth/oidc/start`.
-        Errors: FAILED_PRECONDITION if no provider is configured; UNAVAILABLE if the provider does not answer.
+        The gateway calls it for `POST /api/v1/auth/oidc/start`, and `countline login --oidc` calls it itself.
+        Errors: INVALID_ARGUMENT if the redirect URI is not one of ours; FAILED_PRECONDITION if no provider is configured;
+        UNAVAILABLE if the provider does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,8 +39,9 @@ class OidcServiceStub:
     """Returns how a person can log in here."""
     StartOidcLogin: _grpc.UnaryUnaryMultiCallable[_oidc_pb2.StartOidcLoginRequest, _oidc_pb2.StartOidcLoginResponse]
     """Begins a login: returns the address of the provider's login page. The browser keeps `login` until it comes back.
-    The gateway calls it for `POST /api/v1/auth/oidc/start`.
-    Errors: FAILED_PRECONDITION if no provider is configured; UNAVAILABLE if the provider does not answer.
+    The gateway calls it for `POST /api/v1/auth/oidc/start`, and `countline login --oidc` calls it itself.
+    Errors: INVALID_ARGUMENT if the redirect URI is not one of ours; FAILED_PRECONDITION if no provider is configured;
+    UNAVAILABLE if the provider does not answer.
     """
     FinishOidcLogin: _grpc.UnaryUnaryMultiCallable[_oidc_pb2.FinishOidcLoginRequest, _oidc_pb2.FinishOidcLoginResponse]
     """Completes a login with the answer of the provider. The gateway calls it for `GET /api/v1/auth/oidc/callback`.
@@ -72,8 +73,9 @@ class OidcServiceAsyncStub(OidcServiceStub):
     """Returns how a person can log in here."""
     StartOidcLogin: _aio.UnaryUnaryMultiCallable[_oidc_pb2.StartOidcLoginRequest, _oidc_pb2.StartOidcLoginResponse]  # type: ignore[assignment]
     """Begins a login: returns the address of the provider's login page. The browser keeps `login` until it comes back.
-    The gateway calls it for `POST /api/v1/auth/oidc/start`.
-    Errors: FAILED_PRECONDITION if no provider is configured; UNAVAILABLE if the provider does not answer.
+    The gateway calls it for `POST /api/v1/auth/oidc/start`, and `countline login --oidc` calls it itself.
+    Errors: INVALID_ARGUMENT if the redirect URI is not one of ours; FAILED_PRECONDITION if no provider is configured;
+    UNAVAILABLE if the provider does not answer.
     """
     FinishOidcLogin: _aio.UnaryUnaryMultiCallable[_oidc_pb2.FinishOidcLoginRequest, _oidc_pb2.FinishOidcLoginResponse]  # type: ignore[assignment]
     """Completes a login with the answer of the provider. The gateway calls it for `GET /api/v1/auth/oidc/callback`.
@@ -114,8 +116,9 @@ class OidcServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_oidc_pb2.StartOidcLoginResponse, _abc.Awaitable[_oidc_pb2.StartOidcLoginResponse]]:
         """Begins a login: returns the address of the provider's login page. The browser keeps `login` until it comes back.
-        The gateway calls it for `POST /api/v1/auth/oidc/start`.
-        Errors: FAILED_PRECONDITION if no provider is configured; UNAVAILABLE if the provider does not answer.
+        The gateway calls it for `POST /api/v1/auth/oidc/start`, and `countline login --oidc` calls it itself.
+        Errors: INVALID_ARGUMENT if the redirect URI is not one of ours; FAILED_PRECONDITION if no provider is configured;
+        UNAVAILABLE if the provider does not answer.
         """
 
     @_abc_1.abstractmethod

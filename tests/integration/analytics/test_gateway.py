@@ -11,6 +11,7 @@ from tests.fixtures.analytics.factory import NOON, crossing, record, span
 from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack, until
 from tests.fixtures.forked.command import countline
 
+from countline_analytics.api.oidc_document import OIDC_ROUTES
 from countline_common.access.vocabulary import PEOPLE
 from countline_common.times import rfc3339, to_timestamp
 from countline_control.auth.domain import FREE_ADDRESS_FAILURES
@@ -120,7 +121,7 @@ async def test_answers_carry_a_request_id_security_headers_and_come_compressed(s
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
         paths = (await response.json())["paths"]
-    assert "/api/v1/cameras/{camera_id}" in paths
+    assert {"/api/v1/cameras/{camera_id}", *(route.path for route in OIDC_ROUTES)} <= set(paths)
 
 
 async def test_analytics_alone_serves_its_own_routes_and_no_others(stack: Stack) -> None:
@@ -130,6 +131,8 @@ async def test_analytics_alone_serves_its_own_routes_and_no_others(stack: Stack)
         assert response.status == 200
     async with stack.session.get(f"{base}/cameras", headers=headers) as response:
         assert response.status == 404
+    async with stack.session.get(f"{base}/openapi.json") as response:
+        assert all("/analytics/" in path or "/truth" in path for path in (await response.json())["paths"])
 
 
 async def test_a_camera_that_was_created_a_moment_ago_is_known(stack: Stack) -> None:

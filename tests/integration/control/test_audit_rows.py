@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,6 +13,7 @@ from google.protobuf.message import Message
 from structlog.testing import capture_logs
 from tests.fixtures.analytics.stack import until
 from tests.fixtures.control.audit import rows_of, written_rows
+from tests.fixtures.oidc.provider import NodeProvider
 
 from countline.v1 import (
     administration_pb2,
@@ -20,12 +22,15 @@ from countline.v1 import (
     cameras_pb2,
     logs_pb2,
     models_pb2,
+    oidc_pb2,
+    oidc_pb2_grpc,
     parts_pb2,
     secrets_pb2,
     workers_pb2,
 )
 from countline.v1.auth_pb2 import Role, User
 from countline.v1.cameras_pb2 import Camera, CameraSpec, Site
+from countline_common.access.oidc_redirects import GATEWAY_CALLBACK
 from countline_common.access.vocabulary import NOT_WHILE_ACTING, PEOPLE
 from countline_common.grpc.permissions import method_policy
 from countline_common.grpc.tokens import RealCaller
@@ -34,13 +39,15 @@ from .conftest import ADMIN_PASSWORD, Control
 
 FILES = {
     "administration": administration_pb2, "audit": audit_pb2, "auth": auth_pb2, "cameras": cameras_pb2,
-    "logs": logs_pb2, "models": models_pb2, "parts": parts_pb2, "secrets": secrets_pb2, "workers": workers_pb2,
+    "logs": logs_pb2, "models": models_pb2, "oidc": oidc_pb2, "parts": parts_pb2, "secrets": secrets_pb2,
+    "workers": workers_pb2,
 }  # fmt: skip
 METHODS = [
     (where, method) for where, file in FILES.items() for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]  # fmt: skip
-READING = ("Get", "List", "Check", "Query", "Verify", "Export", "Connect")
+READING = ("Get", "List", "Check", "Query", "Verify", "Export", "Connect", "StartOidcLogin")
+"""`StartOidcLogin` stores nothing: its answer is derived from a key."""
 MARKER = "s3cret-marker-of-tests"
 
 
@@ -160,7 +167,7 @@ async def test_a_call_for_a_user_leaves_one_row_with_both_names_in_each_service(
 
 
 async def test_each_change_leaves_one_row_with_what_it_changed(control_dsn: str, start_control, tmp_path) -> None:
-    """Methods of models need Triton: `test_models.py` has them."""
+    """Methods of models need Triton: `test_models.py` has them. Those of a provider have the test below."""
     (tmp_path / "password").write_text(ADMIN_PASSWORD)
     control = await start_control(control_dsn, admin_password_file=tmp_path / "password")
     calls = Calls(control, control_dsn)
@@ -170,9 +177,72 @@ async def test_each_change_leaves_one_row_with_what_it_changed(control_dsn: str,
     await _use_roles_and_users(calls)
     await _use_administration(calls)
     await _use_own_account(calls, answer.tokens.refresh_token)
-    needed = {method.name for where, method in METHODS if where != "models" and method_policy(path_of(method)).audited}
+    needed = audited({*FILES} - {"models", "oidc"})
     assert needed - {*calls.done} == set(), "each of these methods needs a call in this test"
     assert MARKER not in str(written_rows(control_dsn))
+
+
+def audited(services: set[str]) -> set[str]:
+    """The methods of some services that leave a row."""
+    return {method.name for where, method in METHODS if where in services and method_policy(path_of(method)).audited}
+
+
+async def test_each_login_through_a_provider_and_each_link_leaves_one_row(
+    control_dsn: str, start_control: Callable, tmp_path: Path, identity_provider: NodeProvider
+) -> None:
+    (tmp_path / "password").write_text(ADMIN_PASSWORD)
+    (tmp_path / "groups").write_text("groups:\n  - {group: ops, role: operator}\n")
+    settings = {**identity_provider.settings(tmp_path), "oidc_groups_file": tmp_path / "groups"}
+    control = await start_control(control_dsn, admin_password_file=tmp_path / "password", **settings)
+    calls = Calls(control, control_dsn)
+    login = auth_pb2.LoginRequest(username="admin", password=ADMIN_PASSWORD)
+    calls.token = (await calls.do("Login", login, token="")).tokens.access_token
+    new = auth_pb2.CreateUserRequest(username="vera", password=MARKER, roles=["viewer"])
+    user_id = (await calls.do("CreateUser", new)).user.user_id
+
+    link = oidc_pb2.LinkIdentityRequest(user_id=user_id, subject="sub-vera")
+    identity = (await calls.do("LinkIdentity", link)).identity
+    assert (calls.row.actor.name, calls.row.resource) == ("admin", f"users/vera/identities/{identity.identity_id}")
+    assert ("subject", "", '"sub-vera"') in [(each.path, each.before, each.after) for each in calls.row.changes]
+    assert await _refused_once(calls, link) == ["LinkIdentity", "ALREADY_EXISTS"]
+
+    finish = await _answered(control, identity_provider, "vera~ops")
+    tokens = (await calls.do("FinishOidcLogin", finish, token="")).tokens
+    assert (calls.row.actor.name, calls.row.resource) == ("vera", "users/vera")
+    assert "operator" in str([each.after for each in calls.row.changes if each.path.startswith("roles")])
+    assert await _refused_once(calls, finish) == ["FinishOidcLogin", "UNAUTHENTICATED"]
+
+    unlink = oidc_pb2.UnlinkIdentityRequest(user_id=user_id, identity_id=identity.identity_id)
+    await calls.do("UnlinkIdentity", unlink)
+    assert (calls.row.actor.name, calls.row.resource) == ("admin", f"users/vera/identities/{identity.identity_id}")
+    assert ("subject", '"sub-vera"', "") in [(each.path, each.before, each.after) for each in calls.row.changes]
+    assert await _refused_once(calls, unlink) == ["UnlinkIdentity", "NOT_FOUND"]
+
+    assert audited({"oidc"}) - {*calls.done} == set(), "each of these methods needs a call in this test"
+    rows = str(written_rows(control_dsn))
+    for secret in (finish.code, finish.state, finish.login, tokens.access_token, tokens.refresh_token):
+        assert secret not in rows
+
+
+async def _answered(control: Control, provider: NodeProvider, person: str) -> oidc_pb2.FinishOidcLoginRequest:
+    """A login whose answer of the provider is there."""
+    stub = oidc_pb2_grpc.OidcServiceStub(control.channels["oidc"])
+    redirect = f"http://127.0.0.1:8080{GATEWAY_CALLBACK}"
+    started = await stub.StartOidcLogin(oidc_pb2.StartOidcLoginRequest(redirect_uri=redirect), timeout=20)
+    answer = await provider.answer(started.authorization_url, person)
+    values = {"login": started.login, "state": answer["state"], "code": answer["code"], "issuer": answer["iss"]}
+    return oidc_pb2.FinishOidcLoginRequest(**values)
+
+
+async def _refused_once(calls: Calls, request: Message) -> list[str]:
+    """Repeat a call that now fails; return method and outcome of its only row."""
+    where, method = next((where, each) for where, each in METHODS if each.input_type is request.DESCRIPTOR)
+    request_id, code = await calls.raw(
+        where, method, request, None if method.name == "FinishOidcLogin" else calls.token
+    )
+    (row,) = rows_of(calls.dsn, request_id)
+    assert (row.outcome, bool(row.problem), row.changes[:]) == (code, True, [])
+    return [method.name, row.outcome]
 
 
 async def _use_cameras(calls: Calls) -> None:

@@ -2,13 +2,17 @@
 
 import json
 import re
+from typing import Any, cast
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from countline.v1 import cameras_pb2, counts_pb2, models_pb2, workers_pb2
+from countline_analytics.api.oidc_document import OIDC_ROUTES
+from countline_analytics.api.oidc_login import add_oidc_routes
 from countline_analytics.api.openapi import document
 from countline_analytics.api.services import http_methods
 from countline_analytics.api.transcoding import Route, build_request
@@ -205,7 +209,7 @@ def test_every_route_of_the_contract_has_its_place_in_the_openapi_document() -> 
 
 
 def test_references_in_the_openapi_document_lead_somewhere() -> None:
-    found = document(http_methods())
+    found = document(http_methods(), OIDC_ROUTES)
     text = json.dumps(found)
     names = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
     assert names <= set(found["components"]["schemas"])
@@ -227,11 +231,24 @@ def test_the_openapi_document_says_what_the_contract_remarks() -> None:
 
 def test_the_openapi_document_is_valid_and_names_parameters_plainly() -> None:
     """`{camera.camera_id}` beside `{camera_id}` were two paths of one resource, which tools refuse."""
-    found = document(http_methods())
+    found = document(http_methods(), OIDC_ROUTES)
     OpenAPIV31SpecValidator(found).validate()
     assert all(re.fullmatch(r"(/[a-z0-9-]+|/\{[a-z_]+\})+", path) for path in found["paths"])
     shapes = [re.sub(r"\{[^}]+\}", "{}", path) for path in found["paths"]]
     assert len(shapes) == len(set(shapes))
+
+
+def test_the_routes_of_a_login_through_a_provider_are_described() -> None:
+    """The gateway adds these routes itself. Programs did not find them in the document."""
+    app = web.Application()
+    add_oidc_routes(app, cast("Any", None), cast("Any", None), "")
+    added = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
+    assert {(route.method, route.path) for route in OIDC_ROUTES} == added
+    paths = document((), OIDC_ROUTES)["paths"]
+    start, callback = paths["/api/v1/auth/oidc/start"]["post"], paths["/api/v1/auth/oidc/callback"]["get"]
+    assert (start["operationId"], start["security"], start["tags"]) == ("OidcService.StartOidcLogin", [], ["Oidc"])
+    assert callback["summary"].startswith("Completes a login")
+    assert {*callback["responses"]} == {"303", "default"}
 
 
 def test_the_openapi_document_says_what_a_creation_answers() -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
+from countline_common.access.oidc_redirects import GATEWAY_CALLBACK, LOOPBACK_CALLBACK, LOOPBACK_HOST
 from countline_common.errors import InvalidInputError, UnauthenticatedError
 
 LOGIN_S: Final = 600.0
@@ -69,7 +70,7 @@ class LoginFlow:
             now: Unix seconds.
 
         Raises:
-            InvalidInputError: the redirect URI is none.
+            InvalidInputError: the redirect URI is not one of ours.
         """
         check_redirect(redirect_uri)
         login = f"{int(now)}.{secrets.token_urlsafe(24)}.{urlsafe_b64encode(redirect_uri.encode()).decode()}"
@@ -106,25 +107,32 @@ class LoginFlow:
 
 
 def check_redirect(redirect_uri: str) -> None:
-    """Check a redirect URI. Whether it is permitted is the provider's decision, which has a list.
+    """Check a redirect URI: the gateway's callback at any host, or that of `countline login --oidc` on any port.
+
+    Whether a host is permitted is the provider's decision, which has a list.
 
     Raises:
-        InvalidInputError: it is no address of a web server.
+        InvalidInputError: it is another address.
     """
+    if len(redirect_uri) > LONGEST_REDIRECT or not redirect_uri.isascii() or not redirect_uri.isprintable():
+        raise _no_redirect(redirect_uri)
     try:
         parts = urlsplit(redirect_uri)
+        port = parts.port
     except ValueError as error:
         raise _no_redirect(redirect_uri) from error
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.fragment:
-        raise _no_redirect(redirect_uri)
-    if len(redirect_uri) > LONGEST_REDIRECT or not redirect_uri.isascii() or not redirect_uri.isprintable():
+    at_gateway = parts.scheme in {"http", "https"} and parts.hostname and parts.path == GATEWAY_CALLBACK
+    at_command = redirect_uri == f"http://{LOOPBACK_HOST}:{port}{LOOPBACK_CALLBACK}"
+    has_more = "@" in parts.netloc or "?" in redirect_uri or "#" in redirect_uri
+    if not (at_gateway or at_command) or has_more:
         raise _no_redirect(redirect_uri)
 
 
 def _no_redirect(redirect_uri: str) -> InvalidInputError:
     return InvalidInputError(
-        f"{redirect_uri[:80]!r} is no redirect URI",
-        hint="give the address of the gateway, such as https://counts.example.org/api/v1/auth/oidc/callback",
+        f"{redirect_uri[:80]!r} is no redirect URI of Countline",
+        hint=f"give the callback of the gateway, such as https://counts.example.org{GATEWAY_CALLBACK}, "
+        f"or that of a command, http://{LOOPBACK_HOST}:PORT{LOOPBACK_CALLBACK}",
     )
 
 

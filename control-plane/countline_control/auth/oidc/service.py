@@ -109,7 +109,7 @@ class OidcMethods(SessionMethods, PersonMethods):
             if identity is None:
                 raise NotFoundError(
                     f"{user.username!r} has no identity {request.identity_id[:80]!r}",
-                    hint="list the identities: GET /api/v1/users/USER_ID/identities",
+                    hint=f"list the identities: countline users identities {user.username}",
                 )
             await self._logout_everywhere(connection, user.user_id)
             await self.outbox.record(connection, _place_of(user, identity), before=identity_message(identity))

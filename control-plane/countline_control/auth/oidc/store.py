@@ -55,7 +55,7 @@ async def insert_identity(connection: AsyncConnection, identity: StoredIdentity)
     if await connection.scalar(statement.returning(identities.c.identity_id)) is None:
         raise AlreadyExistsError(
             f"{identity.subject[:80]!r} of {identity.issuer} is linked to a user",
-            hint="remove that link first: DELETE /api/v1/users/USER_ID/identities/IDENTITY_ID",
+            hint="remove that link first: countline users unlink-identity USER SUBJECT",
         )
 
 

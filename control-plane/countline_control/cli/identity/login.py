@@ -4,6 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import parse_qs, urlsplit
 
 import typer
 
@@ -21,6 +22,8 @@ from countline_control.cli.identity.users import held
 CODE_ATTEMPTS: Final = 3
 FEW_CODES: Final = 3
 """So few recovery codes are worth a warning."""
+LONGEST_OIDC_S: Final = 600
+"""As long as auth accepts the answer of the provider."""
 
 
 def login(
@@ -30,6 +33,16 @@ def login(
     code: Annotated[
         str | None, typer.Option(help="Code of the second factor, or a recovery code; asked for if needed.")
     ] = None,
+    oidc: Annotated[
+        bool, typer.Option("--oidc", help="Log in through the identity provider, in a browser on this machine.")
+    ] = False,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="With --oidc: open the browser, or only print the address.")
+    ] = True,
+    timeout_s: Annotated[
+        float,
+        typer.Option("--timeout", min=1, max=LONGEST_OIDC_S, metavar="SECONDS", help="With --oidc: time to log in."),
+    ] = 300,
     json: JsonOption = False,
     data: DataOption = None,
 ) -> None:
@@ -38,17 +51,43 @@ def login(
     Example: countline login --server counts.example.com --username vera
     """
     target = _login_target(server, data)
-    name = username or _prompt("User name", "give --username and --password-stdin")
-    password = sys.stdin.readline().rstrip("\n") if password_stdin else _password()
-    user = asyncio.run(_log_in(target, name, password))
-    if isinstance(user, LoginChallenge):
-        user = _finished(target, user, code)
+    if oidc:
+        if username is not None or password_stdin or code is not None:
+            raise InvalidInputError(
+                "--oidc excludes --username, --password-stdin and --code",
+                hint="the identity provider asks for the name and the password on its page",
+            )
+        user = asyncio.run(_log_in_by_browser(target, timeout_s, opens=browser))
+    else:
+        user = _log_in_by_password(target, username, code, stdin=password_stdin)
     Profiles().set_current(target.server)
     print_change(user, f"Logged in to {target.server} as {user.username} ({held(user)}).", as_json=json)
     if user.must_change_password:
         note("Choose a password now: countline password")
     elif user.must_set_up_second_factor:
         note("Your role requires a second factor. Set it up now: countline auth factor enable")
+
+
+def _log_in_by_password(target: ServerProfile, username: str | None, code: str | None, *, stdin: bool) -> User:
+    name = username or _prompt("User name", "give --username and --password-stdin")
+    password = sys.stdin.readline().rstrip("\n") if stdin else _password()
+    user = asyncio.run(_log_in(target, name, password))
+    return _finished(target, user, code) if isinstance(user, LoginChallenge) else user
+
+
+async def _log_in_by_browser(target: ServerProfile, limit_s: float, *, opens: bool) -> User:
+    """Log in on the pages of the identity provider, which sends the browser to a port of this machine."""
+    from countline_control.cli.identity.loopback import LoopbackReceiver, open_browser
+
+    async with connect(target) as client, LoopbackReceiver.listening() as receiver:
+        started = await client.session.start_oidc_login(receiver.redirect_uri)
+        note(f"Log in at this address, in a browser on this machine:\n{started.authorization_url}")
+        if opens:
+            open_browser(started.authorization_url)
+        (state,) = parse_qs(urlsplit(started.authorization_url).query)["state"]
+        answer = await receiver.answer(state, limit_s)
+        answer.login = started.login
+        return await client.session.finish_oidc_login(answer)
 
 
 def _login_target(server: str | None, data: Path | None) -> ServerProfile:

@@ -18,13 +18,17 @@ from tests.fixtures.analytics.hostile_messages import messages
 from tests.fixtures.analytics.hostile_routes import RestRequest, rest_requests
 from tests.fixtures.analytics.stack import Stack, until
 from tests.fixtures.examples import examples, rounds
+from tests.fixtures.nats import NatsServer
 from yarl import URL
 
 from countline_analytics.api.services import contract_files
+from countline_common.access.oidc_redirects import GATEWAY_CALLBACK
 from countline_common.times import rfc3339
 
 LONGEST_S = float(rounds(15, 5))
 """Longest answer. `make test` shares its cores with other tests, `make fuzz` does not."""
+REFUSED_LOGINS = {(303, f"/?login_error={code}") for code in ("failed_precondition", "invalid_argument")}
+"""Answers to any end of a login through a provider: none is configured, and some texts are refused before."""
 QUIET_S = 1.0
 """A stream that answers nothing for so long is ended by the test."""
 FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED}
@@ -44,6 +48,12 @@ METHODS = [
 def analytics_dsn(plain_dsn: str) -> str:
     """What passes through here does not depend on the kind of database."""
     return plain_dsn
+
+
+@pytest.fixture
+def control_settings(nats_server: NatsServer) -> dict[str, object]:
+    """NATS for the control-plane: without it, the routes of logs and parts answer 503 to each request."""
+    return {"nats_url": nats_server.url}
 
 
 async def explore(
@@ -93,8 +103,12 @@ async def test_no_route_fails_whatever_is_sent(stack: Stack) -> None:
             return  # maintenance refuses all changes, and with them what is looked for
         began = time.monotonic()
         url, headers = URL(base + request.path, encoded=True), {"Authorization": f"Bearer {stack.token()}"}
-        async with stack.session.request(request.method, url, data=request.body, headers=headers) as response:
+        sent: dict[str, Any] = {"data": request.body, "headers": headers, "allow_redirects": False}
+        async with stack.session.request(request.method, url, **sent) as response:
             text = await response.text()
+        if request.path.startswith(GATEWAY_CALLBACK):  # for a person, not for a program
+            assert (response.status, response.headers["Location"]) in REFUSED_LOGINS, text
+            return
         answer = json.loads(text)
         assert response.status < 500 or (response.status == 503 and "/ai-models" in request.path), text
         assert response.status != 429 or "/auth/" in request.path, text

@@ -12,7 +12,8 @@ from tests.fixtures.browser import chromium, expect
 from tests.fixtures.oidc.provider import NodeProvider
 
 from countline_analytics.api.browser_login import COOKIE
-from countline_analytics.api.oidc_login import CALLBACK_PATH, LOGIN_COOKIE, START_PATH
+from countline_analytics.api.oidc_login import LOGIN_COOKIE, START_PATH
+from countline_common.access.oidc_redirects import GATEWAY_CALLBACK
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -56,7 +57,7 @@ async def start(stack: Stack, **headers: str) -> tuple[int, dict[str, Any], Any]
 async def come_back(stack: Stack, query: dict[str, str], cookie: str) -> tuple[int, str, Any]:
     """Status, location and cookies of the answer to what the provider sends the browser to."""
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-        url, headers = f"{gateway(stack)}{CALLBACK_PATH}", {"Cookie": f"{LOGIN_COOKIE}={cookie}"}
+        url, headers = f"{gateway(stack)}{GATEWAY_CALLBACK}", {"Cookie": f"{LOGIN_COOKIE}={cookie}"}
         async with session.get(url, params=query, headers=headers, allow_redirects=False) as response:
             return response.status, response.headers.get("Location", ""), response.cookies
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from tests.fixtures.control.auth import PASSWORD, Auth, refused
-from tests.fixtures.oidc.provider import CALLBACK_PATH, CLIENT_ID, CLIENT_SECRET, NodeProvider
+from tests.fixtures.oidc.provider import CLIENT_ID, CLIENT_SECRET, NodeProvider
 
 from countline.v1 import auth_pb2, oidc_pb2
+from countline_common.access.oidc_redirects import GATEWAY_CALLBACK
 from countline_common.access.scopes import Scope
 from countline_common.errors import (
     AlreadyExistsError,
@@ -26,7 +27,7 @@ from countline_control.auth.oidc.people import OidcLogins
 from countline_control.auth.oidc.provider import IdentityProvider, OidcConfig
 from countline_control.auth.tables import grants, identities, users
 
-REDIRECT = f"http://127.0.0.1:8080{CALLBACK_PATH}"
+REDIRECT = f"http://127.0.0.1:8080{GATEWAY_CALLBACK}"
 MAPPING = """\
 groups:
   - {group: ops, role: operator}

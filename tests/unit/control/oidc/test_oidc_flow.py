@@ -78,11 +78,26 @@ def test_any_other_text_completes_nothing(login: str, state: str) -> None:
         FLOW.resume(login, state, NOW)
 
 
-NO_REDIRECTS = ["", "x", "javascript:alert(1)", "ftp://h/", "https://", "https://h/#f", "http://[", "https://h/é"]
+PATH = "/api/v1/auth/oidc/callback"
+REDIRECTS = [REDIRECT, f"http://127.0.0.1:8080{PATH}", f"http://[::1]:8080{PATH}", "http://127.0.0.1:49152/callback"]
+NO_REDIRECTS = [
+    "", "x", "javascript:alert(1)", f"ftp://h{PATH}", f"https://{PATH}", f"https://h{PATH}#f", f"https://h{PATH}#",
+    f"https://h{PATH}?next=x", f"https://h{PATH}?", "http://[", f"https://é{PATH}", f"https://{'x' * 500}{PATH}",
+    f"https://user@h{PATH}", f"https://h:99999{PATH}", f"https://h{PATH}/", f"https://h/x{PATH}", "https://h/",
+    # Of a command, only the loopback interface, by its number, without TLS, and with a port.
+    "http://127.0.0.1/callback", "https://127.0.0.1:1/callback", "http://localhost:1/callback", "http://h:1/callback",
+    "http://127.0.0.1.h:1/callback", "http://x@127.0.0.1:1/callback", "http://127.0.0.2:1/callback",
+    "http://127.0.0.1:1/callback/x", "http://127.0.0.1:1/", "http://127.0.0.1:1/callback?x", "http://127.0.0.1:/callback",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", [*NO_REDIRECTS, "https://h/" + "x" * 500])
-def test_what_is_no_redirect_uri_is_refused(text: str) -> None:
+@pytest.mark.parametrize("text", REDIRECTS)
+def test_the_gateway_and_a_command_on_this_machine_may_be_led_to(text: str) -> None:
+    assert FLOW.begin(text, NOW).redirect_uri == text
+
+
+@pytest.mark.parametrize("text", NO_REDIRECTS)
+def test_any_other_redirect_uri_is_refused(text: str) -> None:
     with pytest.raises(InvalidInputError):
         check_redirect(text)
 
