@@ -59,6 +59,68 @@ class _Decided:
     """The same event in the other run."""
 
 
+class _Counterparts:
+    """The events that both runs decided, and which of them are the same.
+
+    Args:
+        kinship: says which tracks of the two runs are one object.
+    """
+
+    def __init__(self, kinship: Kinship) -> None:
+        self._kinship = kinship
+        self._of_old: list[_Decided] = []
+        self._of_new: list[_Decided] = []
+
+    def record_old(self, visit: Visit) -> None:
+        """Record a visit that the old run emitted."""
+        self._of_old.append(_Decided(visit))
+
+    def forget_old(self, until: float) -> None:
+        """Forget events of the old run that happened until a time."""
+        self._of_old = [decided for decided in self._of_old if _happened(decided.event) > until]
+
+    def is_first(self, event: Crossing, *, of_old: bool) -> bool:
+        """Return whether the other run has not emitted this crossing, and record it."""
+        decided = _Decided(event)
+        (self._of_old if of_old else self._of_new).append(decided)
+        return not self._is_again(decided, of_old=of_old)
+
+    def is_emitted(self, visit: Visit) -> bool:
+        """Return whether the old run emitted a visit of the new run."""
+        return self._is_again(_Decided(visit), of_old=False)
+
+    def _is_again(self, decided: _Decided, *, of_old: bool) -> bool:
+        """Return whether the other run emitted the same event. Each event of the other run matches only one.
+
+        An event may match the neighbour of its counterpart, because the counterpart is decided later. When that comes,
+        it takes its place and counts, and the neighbour is free. Otherwise each event could match the one before it, up
+        to the last one of the old run, whose counterpart would be lost.
+        """
+        others = self._of_new if of_old else self._of_old
+        possible = [other for other in others if self._may_match(decided.event, other, of_old)]
+        if not possible:
+            return False
+        found = max(possible, key=lambda other: self._likelihood(decided.event, other.event, of_old))
+        freed, found.counterpart, decided.counterpart = found.counterpart, decided, found
+        if freed is not None:
+            freed.counterpart = None
+        return freed is None
+
+    def _may_match(self, event: _Counted, other: _Decided, of_old: bool) -> bool:
+        """Return whether an event of the other run may be the same, and has no likelier counterpart."""
+        if not _alike(event, other.event) or abs(_happened(event) - _happened(other.event)) > SAME_CROSSING_S:
+            return False
+        if self._kinship.are_strangers(*_tracks(event, other.event, of_old)):
+            return False
+        taken = other.counterpart
+        return taken is None or self._likelihood(taken.event, other.event, of_old) < self._likelihood(
+            event, other.event, of_old
+        )
+
+    def _likelihood(self, event: _Counted, other: _Counted, of_old: bool) -> tuple[int, float]:
+        return self._kinship.votes(*_tracks(event, other, of_old)), -abs(_happened(event) - _happened(other))
+
+
 @dataclass(slots=True)
 class _OpenStay:
     """A visit whose end the old run did not see."""
@@ -82,8 +144,7 @@ class HandOver:
         self.at: float | None = None
         """T; None before it is known."""
         self._kinship = Kinship()
-        self._decided_by_old: list[_Decided] = []
-        self._decided_by_new: list[_Decided] = []
+        self._counterparts = _Counterparts(self._kinship)
         self._early: list[_Counted] = []
         """Events of the new run before T that may still count."""
         self._occupancy: dict[str, OccupancySample] = {}
@@ -105,9 +166,7 @@ class HandOver:
         """Take a frame of the old run; return those of its events that count."""
         self._kinship.see_old(frame)
         if self.at is None:
-            self._decided_by_old = [
-                decided for decided in self._decided_by_old if _happened(decided.event) > frame.t - REACH_S
-            ]
+            self._counterparts.forget_old(frame.t - REACH_S)
         return self._of_old(events)
 
     def new(self, frame: TrackedFrame, events: Iterable[Event]) -> tuple[Event, ...]:
@@ -172,7 +231,7 @@ class HandOver:
         if isinstance(event, OccupancySample):
             return self.at is None
         if isinstance(event, Crossing):
-            return _happened(event) < self._old_until(event) and self._is_first(event, of_old=True)
+            return _happened(event) < self._old_until(event) and self._counterparts.is_first(event, of_old=True)
         if isinstance(event, Visit):
             return self._old_visit_counts(event)
         return True
@@ -184,7 +243,7 @@ class HandOver:
         if was_open and (kin := self._kinship.kin_of(visit.track)):
             self._open.append(_OpenStay(visit, kin))
             return False
-        self._decided_by_old.append(_Decided(visit))
+        self._counterparts.record_old(visit)
         return True
 
     def _of_new(self, events: Iterable[Event]) -> tuple[Event, ...]:
@@ -204,11 +263,11 @@ class HandOver:
         # The old run had ended when the object of a slow pass became clear of the line.
         too_late_for_old = self._is_shared(event) and event.decided_at > self.at + HAND_OVER_S + LATEST_S
         counts = too_late_for_old or _happened(event) >= self._new_from(event)
-        return counts and self._is_first(event, of_old=False)
+        return counts and self._counterparts.is_first(event, of_old=False)
 
     def _new_visit(self, visit: Visit) -> Visit | None:
         """Return a visit of the new run as it counts, with the entry that the old run saw; None if it does not."""
-        if _happened(visit) < self._new_from(visit) or self._is_again(_Decided(visit), of_old=False):
+        if _happened(visit) < self._new_from(visit) or self._counterparts.is_emitted(visit):
             return None
         begun = max(
             (stay for stay in self._open if self._are_one(stay, visit)),
@@ -239,43 +298,6 @@ class HandOver:
         """Return the time before which events of the new run do not count."""
         assert self.at is not None
         return self.at - (HAND_OVER_S if self._is_shared(event) else 0.0)
-
-    def _is_first(self, event: Crossing, *, of_old: bool) -> bool:
-        """Return whether the other run has not emitted this crossing, and record it."""
-        decided = _Decided(event)
-        (self._decided_by_old if of_old else self._decided_by_new).append(decided)
-        return not self._is_again(decided, of_old=of_old)
-
-    def _is_again(self, decided: _Decided, *, of_old: bool) -> bool:
-        """Return whether the other run emitted the same event. Each event of the other run matches only one.
-
-        An event may match the neighbour of its counterpart, because the counterpart is decided later. When that comes,
-        it takes its place and counts, and the neighbour is free. Otherwise each event could match the one before it, up
-        to the last one of the old run, whose counterpart would be lost.
-        """
-        others = self._decided_by_new if of_old else self._decided_by_old
-        possible = [other for other in others if self._may_match(decided.event, other, of_old)]
-        if not possible:
-            return False
-        found = max(possible, key=lambda other: self._likelihood(decided.event, other.event, of_old))
-        freed, found.counterpart, decided.counterpart = found.counterpart, decided, found
-        if freed is not None:
-            freed.counterpart = None
-        return freed is None
-
-    def _may_match(self, event: _Counted, other: _Decided, of_old: bool) -> bool:
-        """Return whether an event of the other run may be the same, and has no likelier counterpart."""
-        if not _alike(event, other.event) or abs(_happened(event) - _happened(other.event)) > SAME_CROSSING_S:
-            return False
-        if self._kinship.are_strangers(*_tracks(event, other.event, of_old)):
-            return False
-        taken = other.counterpart
-        return taken is None or self._likelihood(taken.event, other.event, of_old) < self._likelihood(
-            event, other.event, of_old
-        )
-
-    def _likelihood(self, event: _Counted, other: _Counted, of_old: bool) -> tuple[int, float]:
-        return self._kinship.votes(*_tracks(event, other, of_old)), -abs(_happened(event) - _happened(other))
 
 
 def _tracks(event: _Counted, other: _Counted, of_old: bool) -> tuple[int, int]:
