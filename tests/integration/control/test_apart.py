@@ -62,6 +62,7 @@ class Apart:
         self.own = {
             "auth": {
                 "COUNTLINE_AUTH_DSN": dsn,
+                "COUNTLINE_MASTER_KEY": new_master_key(),
                 "COUNTLINE_TOKEN_PRIVATE_KEY_FILE": str(keys[0]),
                 "COUNTLINE_ADMIN_PASSWORD_FILE": str(password),
             },
