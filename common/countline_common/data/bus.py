@@ -119,7 +119,7 @@ def parts_subject(part: str, key: str) -> str:
 
     Args:
         part: such as `worker`.
-        key: tells processes of one part apart.
+        key: distinguishes processes of one part.
     """
     return f"countline.parts.{_token(part)}.{_token(key)}"
 

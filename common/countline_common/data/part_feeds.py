@@ -51,7 +51,7 @@ class RunningPart:
     name: str
     """Such as `worker`."""
     instance: str = ""
-    """Tells processes of one name apart, such as the name of a worker."""
+    """Distinguishes processes of one name, such as the name of a worker."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     """Health checks by name."""
     migrations: list[ReadMigrations] = field(default_factory=list)
@@ -62,7 +62,7 @@ class RunningPart:
 
     @property
     def key(self) -> str:
-        """Tells all processes apart, over restarts."""
+        """Distinguishes all processes, over restarts."""
         return hashlib.sha256(f"{self.instance}\0{self.machine}".encode()).hexdigest()[:16]
 
 

@@ -81,7 +81,7 @@ class Part(_message.Message):
     name: _builtins.str
     """Such as `control`, `api`, `ingest` or `worker`."""
     instance: _builtins.str
-    """Tells parts of one name apart, such as the name of a worker."""
+    """Distinguishes parts of one name, such as the name of a worker."""
     machine: _builtins.str
     """Host name of the machine, or id of the container."""
     version: _builtins.str
