@@ -427,6 +427,9 @@ async def _enrolled(shell: Shell, environment: dict[str, str]) -> tuple[TOTP, li
 
 
 async def test_invites_are_created_listed_and_revoked(shell: Shell, site: str) -> None:
+    code, _, err = await shell.run("invites", "create", "--role", "operator")
+    assert (code, "settings set registration invite" in err) == (1, True)
+    await shell.ok("settings", "set", "registration", "invite")
     out = await shell.ok("invites", "create", "--role", "operator", "--site", site, "--days", "2")
     assert out.startswith(f"{shell.endpoints['gateway']}/#invite=")
     (invite,) = (await shell.json("invites", "list"))["invites"]

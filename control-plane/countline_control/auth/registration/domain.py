@@ -41,6 +41,19 @@ def check_mode(mode: str, *, with_invite: bool) -> None:
         raise ConflictError("registration needs an invite", hint="ask an administrator for an invite")
 
 
+def check_invites_work(mode: str) -> None:
+    """Check that the setting `registration` lets an invite create an account.
+
+    Raises:
+        ConflictError: it does not.
+    """
+    if mode == "closed":
+        raise ConflictError(
+            "registration is closed, so an invite opens nothing",
+            hint="open it first: countline settings set registration invite",
+        )
+
+
 def invite_expiry(wanted: datetime | None, now: datetime) -> datetime:
     """Return when a new invite expires.
 

@@ -63,6 +63,7 @@ class RegistrationMethods(SessionMethods, UserMethods):
     async def CreateInvite(
         self, request: registration_pb2.CreateInviteRequest, context: Context
     ) -> registration_pb2.CreateInviteResponse:
+        domain.check_invites_work(self.current.word("registration"))
         wanted, now, token = request.invite, self._now(), secrets.token_urlsafe(TOKEN_BYTES)
         given = to_datetime(from_timestamp(wanted.expires_at)) if wanted.HasField("expires_at") else None
         until = domain.invite_expiry(given, now)
