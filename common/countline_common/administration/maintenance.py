@@ -24,6 +24,8 @@ GO_ON: Final = frozenset(
     }
 )
 """Methods without which no administrator could end maintenance."""
+_REGISTER: Final = "/countline.v1.RegistrationService/Register"
+"""The public method that changes more than the caller's own login."""
 _NO_CHANGES: Final = frozenset({"read", "report", "connect", "secrets"})
 """Actions of permissions whose methods change nothing, or only report what was counted."""
 
@@ -32,7 +34,7 @@ _NO_CHANGES: Final = frozenset({"read", "report", "connect", "secrets"})
 def changes(method: str) -> bool:
     """Whether a method, named as gRPC names it, changes what maintenance protects."""
     policy = method_policy(method)
-    if policy.public or method in GO_ON or policy.permission.partition(":")[2] in _NO_CHANGES:
+    if method in GO_ON or (policy.public and method != _REGISTER) or policy.permission.partition(":")[2] in _NO_CHANGES:
         return False
     service, _, name = method.strip("/").partition("/")
     try:

@@ -139,6 +139,7 @@ class _Call:
         """
         policy = method_policy(self._method)
         if policy.public:
+            self._verifier.gate(self._method)
             return
         try:
             authorization = str(self._metadata.get("authorization", ""))

@@ -39,6 +39,11 @@ class AccountMethods(UserMethods):
                     hint="make a key: countline keys create NAME --for USER",
                 )
             await self._check_remains(connection, before, "given a one-time password")
+            if before.user_id == holder.subject:
+                raise ConflictError(
+                    "no user resets its own password: a stolen login would take the account over",
+                    hint="change it: countline password",
+                )
             user = replace(_revised(before), password_hash=hashed, must_change_password=True, password_expires_at=until)
             await store.update_user(connection, user)
             await store.end_sessions(connection, user.user_id, self._now())

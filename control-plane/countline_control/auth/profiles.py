@@ -113,6 +113,8 @@ class ProfileMethods(SessionMethods):
         if not await self._passwords.matches(user.password_hash, password):
             problem = FieldProblem("current_password", "is wrong")
             raise InvalidInputError("the password cannot be changed", fields=(problem,))
+        if user.second_factor:  # the password alone must not give new attempts to guess a code
+            return
         async with self._database.begin() as connection:
             await self._limiter.clear(connection, user.username, address)
 

@@ -21,7 +21,7 @@ from countline_control.auth.access import store as access_store
 from countline_control.auth.access.holding import Grantor, check_may_give, check_remains, grant_problems
 from countline_control.auth.access.places import missing_places
 from countline_control.auth.access.roles import SUPER_ADMIN
-from countline_control.auth.base import AuthBase, place_of
+from countline_control.auth.base import AuthBase, check_no_key, place_of
 from countline_control.auth.domain import Grant, StoredUser
 from countline_control.auth.messages import user_message
 
@@ -109,13 +109,15 @@ class UserMethods(AuthBase):
 
         Raises:
             NotFoundError: there is no such user.
-            PermissionDeniedError: the user holds what the caller does not hold.
+            PermissionDeniedError: the user holds what the caller does not hold, or the caller uses a key of the user.
         """
         holder = await self._changer(connection, f"{action} users")
         user = await store.get_user(connection, user_id)
         if user is None:
             raise no_user(user_id)
         about(place_of(user))
+        if holder.subject == user_id:
+            check_no_key(f"{action} its owner")
         check_may_give(holder, user.held, f"{action} user {user.username}")
         return holder, user
 

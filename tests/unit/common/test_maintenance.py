@@ -2,12 +2,12 @@
 
 import pytest
 
-from countline.v1 import administration_pb2, auth_pb2, factor_pb2
+from countline.v1 import administration_pb2, auth_pb2, factor_pb2, registration_pb2
 from countline_common.administration.current import AdministrationState, CurrentSettings, MaintenanceState
 from countline_common.administration.maintenance import check_call
 from countline_common.errors import UnavailableError
 
-FILES = (administration_pb2, auth_pb2, factor_pb2)  # imported, so that their methods are known
+FILES = (administration_pb2, auth_pb2, factor_pb2, registration_pb2)  # imported, so that their methods are known
 ON = CurrentSettings()
 ON.replace(AdministrationState(maintenance=MaintenanceState(True, "backup", "admin", 0.0)))
 
@@ -29,7 +29,13 @@ def test_an_administrator_can_log_in_and_end_maintenance_whatever_the_login_dema
 
 
 @pytest.mark.parametrize(
-    "method", ["AuthService/CreateUser", "FactorService/DisableFactor", "FactorService/ResetFactor"]
+    "method",
+    [
+        "AuthService/CreateUser",
+        "FactorService/DisableFactor",
+        "FactorService/ResetFactor",
+        "RegistrationService/Register",
+    ],
 )
 def test_other_changes_are_refused(method: str) -> None:
     with pytest.raises(UnavailableError, match="maintenance"):

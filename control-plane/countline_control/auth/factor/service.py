@@ -48,11 +48,13 @@ class FactorMethods(FactorLoginMethods):
     ) -> factor_pb2.ConfirmFactorResponse:
         check_no_key("set up a second factor")
         codes = domain.new_recovery_codes()
+        await self._count(await self._database.read(lambda found: self._self(found, Permission.SELF_WRITE)), context)
         async with self._database.begin() as connection:
             await store.lock_users(connection)
             user = await self._self(connection, Permission.SELF_WRITE)
             before = await self._factors.load(connection, user.user_id)
             state = before.confirmed(request.code, self._now(), map(domain.recovery_hash, codes))
+            await self._limiter.clear(connection, user.username, self._address_of(context))
             await self._save(connection, user, before, state)
         return factor_pb2.ConfirmFactorResponse(recovery_codes=codes)
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import registration_pb2
-from countline_common.access.scopes import EVERYTHING, Scope
+from countline_common.access.scopes import EVERYTHING, Held, Scope
 from countline_common.access.vocabulary import Permission
 from countline_common.audit.calls import about
 from countline_common.errors import NotFoundError, PermissionDeniedError, ResourceExhaustedError
@@ -116,7 +116,8 @@ class RegistrationMethods(SessionMethods, UserMethods):
             raise unusable_invite()
         grants = await self._grants_of(connection, invite.grants)
         try:
-            check_may_give(Grantor(creator.user_id, creator.username, creator.held), held_of(grants), "invite users")
+            maker = Grantor(creator.user_id, creator.username, creator.held)
+            check_may_give(maker, (Held(frozenset({Permission.USER_WRITE})), *held_of(grants)), "invite users")
         except PermissionDeniedError as error:  # its maker may do less than before
             raise unusable_invite() from error
         return grants, invite

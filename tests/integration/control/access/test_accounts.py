@@ -285,7 +285,7 @@ async def test_the_last_super_admin_gets_no_one_time_password(auth: Auth) -> Non
     error = await refused(admin.ResetPassword(auth_pb2.ResetPasswordRequest(user_id=own)))
     assert (type(error), "last super-admin" in error.message) == (ConflictError, True)
     await auth.create("other", "super-admin")
-    await admin.ResetPassword(auth_pb2.ResetPasswordRequest(user_id=own))
+    await (await stub_of(auth, "other")).ResetPassword(auth_pb2.ResetPasswordRequest(user_id=own))
 
 
 async def test_a_user_with_a_one_time_password_is_told_what_to_do_first(auth: Auth) -> None:
@@ -306,3 +306,11 @@ async def test_no_variant_of_a_name_becomes_another_user(auth: Auth, name: str) 
     error = await refused(admin.CreateUser(request))
     assert type(error) is (AlreadyExistsError if name.isascii() else InvalidInputError)
     assert isinstance(await refused(auth.login(name, NEW)), UnauthenticatedError)
+
+
+async def test_a_stolen_login_cannot_reset_the_own_password(auth: Auth) -> None:
+    ann = await auth.create("ann", "super-admin")
+    error = await refused(
+        (await stub_of(auth, "ann")).ResetPassword(auth_pb2.ResetPasswordRequest(user_id=ann.user_id))
+    )
+    assert (type(error), "no user resets its own password" in error.message) == (ConflictError, True)

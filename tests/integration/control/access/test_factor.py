@@ -314,3 +314,27 @@ async def test_with_a_lost_key_recovery_codes_still_open(auth: Auth) -> None:
     error = await refused(auth.finish(await by_password(auth), app.next))
     assert (type(error), "cannot be read" in error.message) == (ConflictError, True)
     await auth.finish(await by_password(auth), codes[0])
+
+
+async def _errors(stub: AuthStub, calls: int, *, with_password: bool) -> list[type]:
+    wrong = factor_pb2.DisableFactorRequest(password=PASSWORD, code="000000")
+    change = auth_pb2.ChangePasswordRequest(current_password=PASSWORD, new_password="short")
+    found = []
+    for _ in range(calls):
+        call = stub.DisableFactor(wrong) if with_password else stub.ConfirmFactor(factor_pb2.ConfirmFactorRequest())
+        found.append(type(await refused(call)))
+        if with_password:
+            await refused(stub.ChangePassword(change))
+    return found
+
+
+async def test_a_right_password_elsewhere_gives_no_new_attempts_to_guess_a_code(auth: Auth) -> None:
+    _, stub = await vera(auth)
+    await enrolled(auth, stub)
+    assert ResourceExhaustedError in await _errors(stub, 12, with_password=True)
+
+
+async def test_wrong_codes_of_an_enrolment_are_counted(auth: Auth) -> None:
+    _, stub = await vera(auth)
+    await stub.BeginFactor(factor_pb2.BeginFactorRequest(password=PASSWORD))
+    assert ResourceExhaustedError in await _errors(stub, 12, with_password=False)

@@ -121,10 +121,13 @@ async def test_a_key_that_ended_is_refused(auth: Auth, admin, end: str) -> None:
 
 async def test_a_stolen_key_cannot_keep_the_account(auth: Auth, admin) -> None:
     caller = auth.by((await made(admin)).key)
+    own = (await me(admin)).user.user_id
     change = auth_pb2.ChangePasswordRequest(current_password=PASSWORD, new_password="three uncommon turnips")
     for call in (
         caller.CreateKey(keys_pb2.CreateKeyRequest(api_key=keys_pb2.ApiKey(name="mine"))),
         caller.ChangePassword(change),
+        caller.ResetPassword(auth_pb2.ResetPasswordRequest(user_id=own)),
+        caller.DisableUser(auth_pb2.DisableUserRequest(user_id=own)),
     ):
         error = await refused(call)
         assert (type(error), "an API key cannot" in error.message) == (PermissionDeniedError, True)

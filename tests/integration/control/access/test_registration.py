@@ -141,13 +141,17 @@ async def test_nobody_invites_to_more_than_they_hold(auth: Auth) -> None:
     assert await listed(admin) == []
 
 
-@pytest.mark.parametrize("how", ["demoted", "disabled", "deleted"])
+@pytest.mark.parametrize("how", ["demoted", "no longer inviting", "disabled", "deleted"])
 async def test_an_invite_ends_with_the_power_of_its_maker(auth: Auth, how: str) -> None:
     user = await auth.create("adam", "admin")
     invite = await invited(await stub_of(auth, "adam"), "operator")
     admin = await stub_of(auth)
     if how == "demoted":
         user.roles[:] = ["viewer"]
+        user.revision = 0
+        await admin.UpdateUser(auth_pb2.UpdateUserRequest(user=user))
+    elif how == "no longer inviting":
+        user.roles[:] = ["operator"]  # as the invite gives, but without `user:write`
         user.revision = 0
         await admin.UpdateUser(auth_pb2.UpdateUserRequest(user=user))
     elif how == "disabled":
