@@ -139,8 +139,6 @@ class KeyMethods(ServiceAccountMethods):
                 f"{owner.username!r} is a person, and a person's keys are made by that person",
                 hint="make a service account: countline service-accounts add NAME",
             )
-        if owner.user_id == holder.subject:
-            check_no_key("make keys of its owner")
         return holder, owner
 
     async def _created(
