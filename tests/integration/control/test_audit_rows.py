@@ -1,8 +1,9 @@
 """Each call that changes something leaves exactly one row: every method of every service, refused and done."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,13 +158,19 @@ async def test_a_call_for_a_user_leaves_one_row_with_both_names_in_each_service(
         with capture_logs() as logs:
             message = message_factory.GetMessageClass(method.input_type)()
             request_id, code = await calls.raw(where, method, message, token)
+            # The server writes its line after it answers.
+            await until(partial(_lines_of, logs, request_id))
         (row,) = rows_of(control_dsn, request_id)
         assert (row.actor.name, row.actor.subject, row.on_behalf_of.name) == ("ann", "a1", "vera"), method.name
         assert (row.outcome == "PERMISSION_DENIED") == (policy.permission in NOT_WHILE_ACTING), f"{method.name}: {code}"
-        (line,) = [each for each in logs if each["event"] == "grpc.call" and each["request_id"] == request_id]
+        (line,) = _lines_of(logs, request_id)
         assert (line["user"], line["on_behalf_of"]) == ("ann", "vera")
         seen.add(where)
     assert seen >= {"administration", "auth", "cameras", "models", "secrets"}
+
+
+def _lines_of(logs: Sequence[Mapping[str, Any]], request_id: str) -> list[Mapping[str, Any]]:
+    return [each for each in logs if each["event"] == "grpc.call" and each["request_id"] == request_id]
 
 
 async def test_each_change_leaves_one_row_with_what_it_changed(control_dsn: str, start_control, tmp_path) -> None:
