@@ -102,6 +102,7 @@ LINES: Final = tuple(
         ("tracking.motion.LEAVING_HEIGHTS_PER_S", "heights/s", _M, "slower than any walk, faster than noise"),
         ("tracking.noise.STEP", "ln", _N, "known in a second of one object at 25 frames/s, and exact to a fifth"),
         ("tracking.noise.LONGEST_STEP", "ln", _M, "four boxes: noise of independent objects seldom agrees so far"),
+        ("tracking.noise.USUAL_RATIO", "ratio", _N, "usual_score by the score of a box that is surely an object"),
         ("tracking.noise.LEAST_RATIO", "ratio", _N, "eleven steps below 0.7: one in ten thousand by chance"),
         ("tracking.noise.LARGEST_RATIO", "ratio", _N, "noise of a quarter of the box: nothing can be followed then"),
         (

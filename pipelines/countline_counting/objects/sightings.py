@@ -22,7 +22,7 @@ from countline_counting.objects.masks import anchors
 from countline_counting.objects.sights import Sights
 from countline_counting.objects.table import HISTORY, HISTORY_SPACING_S, SIZE_MEMORY_S, Objects
 from countline_counting.reasons import Reason
-from countline_counting.tracking.motion import cut_edges
+from countline_counting.tracking.motion import centred, cut_edges, with_feet
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +182,11 @@ class Sightings:
         first = table["sights"][rows] == 0
         known_wh = table["size_wh_px"][rows]
         low, high = cut_edges(batch.xyxy_px, batch.picture_wh)
-        whole = ~(low | high).any(axis=1, keepdims=True)
-        boxes = batch.xyxy_px if whole.all() else completed(batch.xyxy_px, known_wh, low, high)
+        short = high.copy()
+        if self._trusted:  # else the tracker has completed them
+            short[:, 1] |= self._feet_hidden(batch, known_wh)
+        whole = ~(low | short).any(axis=1, keepdims=True)
+        boxes = batch.xyxy_px if whole.all() else completed(batch.xyxy_px, known_wh, low, short)
         size_wh = boxes[:, 2:] - boxes[:, :2]
         elapsed_s = batch.t - table["last_t"][rows]
         weight = np.where(first, 1.0, 1.0 - np.exp(-elapsed_s / SIZE_MEMORY_S))[:, None]
@@ -206,6 +209,16 @@ class Sightings:
         table["size_wh_px"][rows] = known_wh
         table["anchor_px"][rows] = sights.xy_px
         return sights
+
+    def _feet_hidden(self, batch: _Batch, known_wh: Floats) -> NDArray[np.bool_]:
+        """Return (N,) which boxes something in the picture cuts off from below."""
+        boxes = centred(batch.xyxy_px)
+        hidden = boxes[:, 2] * known_wh[:, 1] >= rules.PART_SHAPE * known_wh[:, 0] * boxes[:, 3]
+        hidden &= known_wh[:, 1] > 0
+        for i in np.nonzero(hidden)[0].tolist():
+            place = self.objects.motion(int(batch.rows[i])).at(float(batch.t[i]))
+            hidden[i] = with_feet(boxes[i : i + 1], np.array([[*place, *known_wh[i]]]))[1][0]
+        return hidden
 
     def _remember(self, batch: _Batch, boxes: Floats) -> None:
         table, rows = self.objects, batch.rows

@@ -136,6 +136,11 @@ class Motion:
     velocity_error_px_s: float
     """Standard error of the velocity along the noisier axis; infinite for a single sight."""
 
+    def at(self, t: float) -> tuple[float, float]:
+        """Return the centre at a time, if the motion goes on."""
+        (x, y), (speed_x, speed_y), passed_s = self.xy_px, self.velocity_px_s, t - self.t
+        return x + speed_x * passed_s, y + speed_y * passed_s
+
 
 def fit_motion(history: Floats | Sequence[Sequence[float]], *, at_start: bool = False) -> Motion:
     """Fit a straight motion to the newest rows (M, 5) of `history`; with `at_start`, to the oldest."""

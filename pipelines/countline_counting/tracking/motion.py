@@ -11,7 +11,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_counting.tracking.noise import MeasuredNoise
+from countline_counting import rules
+from countline_counting.tracking.noise import USUAL_RATIO, MeasuredNoise
 from countline_counting.tracking.settings import TrackerSettings
 
 Floats = NDArray[np.float64]
@@ -101,14 +102,29 @@ class MotionModel:
         No variance is smaller than that of the measured noise.
         """
         predicted = self.box[rows]
+        measured, cut = self.with_feet(measured, rows)
+        self.velocity[rows[cut], 3] = 0.0  # nothing is measured, and an old growth must not go on for ever
         off = measured - predicted
         variance = self._noise**2 * np.maximum(doubt, self._measured.ratio**2)[:, None]
         if len(rows):
             deviation = np.sqrt(self.covariances.value[rows] + variance).repeat(2, axis=1)
-            self._measured.take(off / predicted[:, 2:].max(axis=1, keepdims=True), deviation, doubt)
+            off_lengths = off / predicted[:, 2:].max(axis=1, keepdims=True)
+            self._measured.take(off_lengths[~cut], deviation[~cut], doubt[~cut])
         gain, velocity_gain = self.covariances.update(rows, variance)
         self.box[rows] = predicted + gain * off
         self.velocity[rows] += velocity_gain * off
+
+    def with_feet(self, measured: Floats, rows: NDArray[np.intp]) -> tuple[Floats, NDArray[np.bool_]]:
+        """Complete (M, 4) boxes of (M,) rows that something in the picture cuts off from below.
+
+        If the boxes of the camera are noisier than usual, return them as they are: their shapes show nothing.
+
+        Returns:
+            The boxes, and (M,) which ones were completed.
+        """
+        if self._measured.ratio >= USUAL_RATIO:
+            return measured, np.zeros(len(rows), dtype=np.bool_)
+        return with_feet(measured, self.box[rows])
 
     def leap(self, rows: NDArray[np.intp], measured: Floats, elapsed_s: Floats) -> None:
         """Take the second measurement of objects that moved farther than predicted: two places give the velocity."""
@@ -159,6 +175,29 @@ def cut_edges(xyxy_px: Floats, picture_wh: tuple[int, int]) -> tuple[NDArray[np.
     low: NDArray[np.bool_] = first <= margin
     high: NDArray[np.bool_] = last >= picture - margin
     return low, high
+
+
+def with_feet(measured: Floats, expected: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Complete the boxes that something in the picture cuts off from below.
+
+    Such a box has the shape of a part of its object. Its upper edge is about where the upper edge of the whole object
+    is expected, and its lower edge is farther up. A person who bends or sits down lowers the upper edge.
+
+    Args:
+        measured: (N, 4) centres and sizes of boxes.
+        expected: (N, 4) where the whole objects are expected.
+
+    Returns:
+        The boxes, with the expected height where they are cut off, and (N,) which ones are.
+    """
+    is_part = measured[:, 2] * expected[:, 3] >= rules.PART_SHAPE * expected[:, 2] * measured[:, 3]
+    down, short = expected[:, 1] - measured[:, 1], (expected[:, 3] - measured[:, 3]) / 2
+    cut: NDArray[np.bool_] = is_part & (down + short > 2 * np.abs(down - short))
+    if cut.any():
+        measured = measured.copy()
+        measured[cut, 1] += short[cut]
+        measured[cut, 3] = expected[cut, 3]
+    return measured, cut
 
 
 def corners(box: Floats) -> Floats:

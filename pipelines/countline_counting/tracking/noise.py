@@ -20,9 +20,11 @@ STEP: Final = 0.05
 """Change of the logarithm of a ratio with each measured box."""
 LONGEST_STEP: Final = 0.2
 """Largest change in one frame, so that a crowd that starts to move at once is not taken for noise."""
+USUAL_RATIO: Final = 0.7
+"""The filter assumes at least this noise of any box, so a smaller ratio changes nothing."""
 LEAST_RATIO: Final = 0.4
-"""Ratios start here and do not fall below it. Below 0.7, the least that the filter assumes of any box, a ratio changes
-nothing. The distance is a margin, so that chance changes nothing either."""
+"""Ratios start here and do not fall below it. The distance to `USUAL_RATIO` is a margin, so that chance changes nothing
+either."""
 LARGEST_RATIO: Final = 3.0
 """Ratios do not grow beyond this."""
 SURE_DOUBT: Final = 1.5

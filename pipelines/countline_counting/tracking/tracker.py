@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from countline_counting.tracking.association import Bools, Rows, cheapest_pairs, largest_overlap, overlaps
 from countline_counting.tracking.motion import Floats, MotionModel, centred, corners, cut_edges, walks_out
+from countline_counting.tracking.noise import USUAL_RATIO
 from countline_counting.tracking.settings import TrackerSettings
 
 Tracks = tuple[NDArray[np.int64], Floats, Floats, NDArray[np.int64]]
@@ -115,7 +116,8 @@ class Tracker:
     def _compare(self, seen: _Seen) -> _Pairs:
         motion, settings = self._motion, self._settings
         rows, columns, overlap = overlaps(corners(motion.box), seen.xyxy)
-        predicted, measured = motion.box[rows], seen.centred[columns]
+        predicted = motion.box[rows]
+        measured, _ = motion.with_feet(seen.centred[columns], rows)
         deviation = _apart(predicted, measured) / (motion.spread()[rows] * settings.gate)
         growth = np.abs(np.log(measured[:, 3] / predicted[:, 3]))
         near = (deviation < 1) & (growth < settings.size_gate * motion.noise_ratio)
@@ -197,7 +199,7 @@ class Tracker:
         others = (pairs.rows != owner[pairs.columns]) & recent[pairs.rows]
         crowd = np.zeros(len(seen.scores))
         np.maximum.at(crowd, pairs.columns[others], pairs.overlap[others])
-        weakness = np.clip(settings.usual_score / np.maximum(seen.scores, 0.1), 0.7, 4.0)
+        weakness = np.clip(settings.usual_score / np.maximum(seen.scores, 0.1), USUAL_RATIO, 4.0)
         return np.asarray(weakness**2 * (1 + settings.crowd_doubt * crowd))[chosen]
 
     def _births(self, seen: _Seen, chosen: Rows) -> Rows:

@@ -449,6 +449,31 @@ def _halves() -> Iterator[Case]:
                vertical)  # fmt: skip
 
 
+def _feet() -> Iterator[Case]:
+    """Something in the picture hides the feet: the box ends there, and the person goes on."""
+    diagonal = {"gate": ((300.0, 600.0), (900.0, 150.0))}
+    near, far = (120.0, 300.0), (16.0, 40.0)
+    beside = "the box ends on the other side of the line; the feet do not go there"
+    half, third, most = ([(1.9, 0.0), (2.0, share), (4.0, share), (4.1, 0.0)] for share in (0.5, 0.35, 0.6))
+    along: Path = [(0, 350, 385), (6, 850, 385)]
+    yield Case("legs behind a parked car", beside, [Mover(along, feet_hidden=half)], NONE, upright=True)
+    bench = Mover([(0, 350, 420), (6, 850, 420)], near, feet_hidden=third)
+    yield Case("legs behind a bench, near", beside, [bench], NONE, fps=25, upright=True)
+    hedge = Mover([(0, 400, 537), (6, 640, 357)], far, feet_hidden=most)
+    yield Case("legs behind a hedge, along a diagonal line", beside, [hedge], NONE, diagonal, fps=30, upright=True)
+    wall = "the box stops before the line; the feet meet it behind the wall"
+    low = [(1.2, 0.0), (1.25, 0.3), (1.9, 0.3), (1.95, 0.0)]
+    yield Case(
+        "over the line behind a low wall", wall, [Mover(down(), feet_hidden=low)], IN, met_at=(1.5,), upright=True
+    )
+    steep = Mover([(0, 500, 300), (3, 700, 600)], near, feet_hidden=[(0.8, 0.0), (0.9, 0.4), (2.5, 0.4), (2.6, 0.0)])
+    yield Case("over a diagonal line behind a low wall, near", wall, [steep], IN, diagonal, fps=25, met_at=(1.0,),
+               upright=True)  # fmt: skip
+    counter = [(1.7, 0.0), (1.8, 0.5), (5.2, 0.5), (5.3, 0.0)]
+    yield Case("stands behind a counter beyond the line", "seen from the waist up, for 3 s",
+               [Mover(visit(400, 3), feet_hidden=counter)], BOTH, upright=True)  # fmt: skip
+
+
 def _motion() -> Iterator[Case]:
     """Objects that take long to pass a line."""
     vertical = {"gate": ((640.0, 700.0), (640.0, 20.0))}
@@ -467,6 +492,6 @@ def all_cases() -> list[Case]:
     """Return every case, in the order of the table."""
     groups = (
         *(_published, _lines, _hysteresis, _identity, _strangers, _boxes),
-        *(_noise, _motion, _halves, _reported, _time, _zones),
+        *(_noise, _motion, _halves, _feet, _reported, _time, _zones),
     )
     return [case for group in groups for case in group()]

@@ -50,6 +50,8 @@ class Mover:
     """Whether the second box is cut short from the top, not from the bottom."""
     cut: bool = False
     """Whether the picture's border cuts its box off; otherwise boxes may lie outside."""
+    feet_hidden: Sequence[tuple[float, float]] = ()
+    """(second, share): how much of its height something in the picture hides from below. The share changes evenly."""
     score: float = 0.9
     fps: float = 0.0
     """Detection rate, lower than the camera's; 0 for every frame."""
@@ -111,7 +113,12 @@ class _MoverState:
         width, height = mover.size_wh
         if mover.cut:
             return max(0, x - width / 2), max(0, y - height), min(SIZE_WH[0], x + width / 2), min(SIZE_WH[1], y)
-        return self._noisy((x - width / 2, y - height, x + width / 2, y))
+        left, top, right, bottom = self._noisy((x - width / 2, y - height, x + width / 2, y))
+        return left, top, right, bottom - self._hidden_share(second) * (bottom - top)
+
+    def _hidden_share(self, second: float) -> float:
+        points = self.mover.feet_hidden
+        return float(np.interp(second, [at for at, _ in points], [share for _, share in points])) if points else 0.0
 
     def second_box(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
         """Return the second box on the object."""
