@@ -78,10 +78,12 @@ class RemoteUpstream:
 
     Args:
         channel: connects to the service.
+        address: HOST:PORT of the service, for errors.
     """
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, address: str) -> None:
         self._channel = channel
+        self._address = address
 
     async def call(self, method: Method, request: Message, context: CallContext) -> Message:
         response_class = message_factory.GetMessageClass(method.descriptor.output_type)
@@ -95,7 +97,7 @@ class RemoteUpstream:
             metadata.append(("x-forwarded-for", context.client_address))
 
         async def attempt(left_s: float) -> Message:
-            with translated():
+            with translated(self._address):
                 response: Message = await call(request, timeout=left_s, metadata=metadata)
             return response
 
