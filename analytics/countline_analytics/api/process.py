@@ -251,9 +251,7 @@ def _upstreams(
         "countline.v1.LogService": at(settings.auth_address),
         "countline.v1.PartService": at(settings.auth_address),
         OIDC_SERVICE: at(settings.auth_address),
-        "countline.v1.CameraService": WatchedUpstream(
-            at(settings.cameras_address), directory.forget
-        ),
+        "countline.v1.CameraService": WatchedUpstream(at(settings.cameras_address), directory.forget),
         "countline.v1.SecretService": at(settings.cameras_address),
         "countline.v1.WorkerService": at(settings.workers_address),
         "countline.v1.ModelService": at(settings.models_address),
