@@ -42,6 +42,7 @@ class ClientConnection(web.RequestHandler):
             access_log=None,  # type: ignore[arg-type]  # aiohttp takes None for "no log"
             keepalive_timeout=idle_timeout_s,
             lingering_time=LINGER_S,
+            auto_decompress=False,  # aiohttp takes a gzip body that is cut off for a whole one
             max_line_size=LONGEST_HEAD_LINE,
             max_field_size=LONGEST_HEAD_LINE,
         )
