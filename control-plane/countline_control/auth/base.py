@@ -211,6 +211,25 @@ class AuthBase:
         revisions = await store.end_access(connection, [user_id])
         await self._end_access(connection, user_id, access_revision=revisions[user_id])
 
+    async def _update_ending_sessions(
+        self, connection: AsyncConnection, user: StoredUser, *, keep: str = ""
+    ) -> StoredUser:
+        """Store a changed user, and end the sessions and the access tokens of the user.
+
+        Args:
+            connection: of the transaction of the change.
+            user: with the change.
+            keep: a session that stays open. It has to refresh its access token.
+
+        Returns:
+            The user as it is stored, with its new revisions.
+        """
+        user = user.revised()
+        await store.update_user(connection, user)
+        await store.end_sessions(connection, user.user_id, self._now(), keep=keep)
+        await self._end_access(connection, user.user_id, access_revision=user.access_revision)
+        return user
+
     async def _record_user(
         self, connection: AsyncConnection, event: str, user: StoredUser, actor: str, *, before: StoredUser | None = None
     ) -> None:

@@ -46,7 +46,7 @@ class SessionMethods(AuthBase):
         known = await self._limiter.knows(request.username, address)
         # The turn comes first: a flood of logins is refused before it costs more than one look-up.
         async with self._passwords.turn(known=known):
-            await self._limiter.count(request.username, address, known=known)
+            attempt = await self._limiter.count(request.username, address, known=known)
             user = await self._database.read(lambda connection: store.find_user(connection, request.username))
             if user is not None:  # people type passwords into the wrong field: the audit names only users that exist
                 about(place_of(user))
@@ -56,9 +56,10 @@ class SessionMethods(AuthBase):
         self._check_password_login(user)
         async with self._database.begin() as connection:
             if user.second_factor:
+                await self._limiter.take_back(connection, attempt)
                 return auth_pb2.LoginResponse(second_factor=await self._challenge(connection, user))
             user = await self._logged_in(connection, user)
-            await self._limiter.clear(connection, request.username, address)
+            await self._limiter.clear(connection, attempt)
             session, tokens = await self._open_session(connection, user, context)
             await self.outbox.record(connection, place_of(user), after=session)
         return auth_pb2.LoginResponse(tokens=tokens_message(tokens), user=self._own_message(user))
@@ -127,7 +128,7 @@ class SessionMethods(AuthBase):
         return auth_pb2.Session(session_id=session_id, address=address, client=client), tokens
 
     async def _challenge(self, connection: AsyncConnection, user: StoredUser) -> auth_pb2.LoginChallenge:
-        """Let a login wait for a code. The attempt counts as failed until the code was right too."""
+        """Let a login wait for a code."""
         text, until = secrets.token_urlsafe(32), self._now() + CHALLENGE
         waiting = StoredChallenge(user.user_id, user.access_revision, until)
         await insert_challenge(connection, hash_of(text), waiting, self._now())
