@@ -18,7 +18,7 @@ from countline_local.supervision.credentials import Credentials
 from countline_local.triton.shipped_models import copy_shipped, find_shipped
 
 DATABASES: Final = ("auth", "cameras", "analytics")
-"""Names of databases and of the roles that own them; docker/postgres/databases.sh creates both."""
+"""Names of databases and of the roles of their services; docker/postgres/databases.sh creates both."""
 SUPERUSER: Final = "postgres"
 NATS_USER: Final = "countline"
 ENDPOINTS: Final = {
