@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -18,11 +18,12 @@ from tests.fixtures.analytics.hostile_messages import messages
 from tests.fixtures.analytics.hostile_routes import RestRequest, rest_requests
 from tests.fixtures.analytics.hostile_texts import PASSWORD
 from tests.fixtures.analytics.stack import Stack, until
-from tests.fixtures.control.methods import GRPC_METHODS, ServedMethod
+from tests.fixtures.control.methods import GRPC_METHODS, ServedMethod, method
 from tests.fixtures.examples import examples, rounds
 from tests.fixtures.nats import NatsServer
 from yarl import URL
 
+from countline.v1.auth_pb2 import LoginRequest
 from countline_common.access.oidc_redirects import GATEWAY_CALLBACK
 from countline_common.times import rfc3339
 
@@ -31,7 +32,10 @@ LONGEST_S = float(rounds(15, 5))
 REFUSED_LOGINS = {(303, f"/?login_error={code}") for code in ("failed_precondition", "invalid_argument")}
 """Answers to any end of a login through a provider: none is configured, and some texts are refused before."""
 FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED}
-LIMITED = {"Login", "DeployModel"}
+GUESSED = {"password", "current_password", "code", "challenge", "invite_token", "refresh_token", "key"}
+LIMITED = {each.name for each in GRPC_METHODS if GUESSED & {*each.descriptor.input_type.fields_by_name}} | {
+    "DeployModel"
+}
 """Methods with limits of their own: of failed attempts, and of the size of a model."""
 
 
@@ -113,8 +117,8 @@ async def test_no_route_fails_whatever_is_sent(stack: Stack) -> None:
 @st.composite
 def calls(draw: st.DrawFn) -> tuple[ServedMethod, Message]:
     """A method and its request. A stream gets one: gRPC's client fails itself if it writes after a refusal."""
-    method = draw(st.sampled_from(GRPC_METHODS))
-    return method, draw(messages(method.descriptor.input_type))
+    called = draw(st.sampled_from(GRPC_METHODS))
+    return called, draw(messages(called.descriptor.input_type))
 
 
 class Person:
@@ -125,14 +129,20 @@ class Person:
         self._number = 0
         self.token = ""
 
-    async def begin(self) -> None:
+    @property
+    def address(self) -> tuple[str, str]:
+        """The header of the person's address: limits of guesses count by address too."""
+        return ("x-forwarded-for", f"10.0.{self._number // 250}.{self._number % 250 + 1}")
+
+    async def begin(self, channels: Mapping[str, grpc.aio.Channel]) -> None:
         """Create the next person, and log in."""
         self._number += 1
-        name = f"person-{self._number}"
-        person = {"username": name, "password": PASSWORD, "roles": ["super-admin"]}
-        await self._stack.post("users", person)
-        answer = await self._stack.post("auth/login", {"username": name, "password": PASSWORD})
-        self.token = answer["tokens"]["access_token"]
+        name, login = f"person-{self._number}", method("Login")
+        await self._stack.post("users", {"username": name, "password": PASSWORD, "roles": ["super-admin"]})
+        request = LoginRequest(username=name, password=PASSWORD)
+        answer = await login.call(channels, request, None, self.address)
+        assert answer.code is grpc.StatusCode.OK, answer
+        self.token = login.answer(answer.message).tokens.access_token
 
 
 @pytest.mark.hypothesis
@@ -140,25 +150,25 @@ async def test_no_rpc_fails_whatever_is_sent(stack: Stack) -> None:
     """Of any gRPC server, by a person and by a token without one."""
     await add_camera(stack)
     person = Person(stack)
-    await person.begin()
 
     async def check(example: tuple[ServedMethod, Message]) -> None:
-        method, request = example
-        if method.name == "SetMaintenance":
+        called, request = example
+        if called.name == "SetMaintenance":
             request.on = False  # type: ignore[attr-defined]  # maintenance refuses all changes that are looked for
         for token in (person.token, stack.token()):
             began = time.monotonic()
-            answer = await method.call(channels, request, token, timeout_s=LONGEST_S)
-            assert answer.code not in FAULTS, f"{method.path}: {answer}"
-            assert answer.code is not grpc.StatusCode.RESOURCE_EXHAUSTED or method.name in LIMITED, answer
-            assert method.streams or time.monotonic() - began < LONGEST_S
-            if token == person.token and answer.code is grpc.StatusCode.UNAUTHENTICATED:
-                await person.begin()
+            answer = await called.call(channels, request, token, person.address, timeout_s=LONGEST_S)
+            assert answer.code not in FAULTS, f"{called.path}: {answer}"
+            assert answer.code is not grpc.StatusCode.RESOURCE_EXHAUSTED or called.name in LIMITED, answer
+            assert called.streams or time.monotonic() - began < LONGEST_S
+            if answer.code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.RESOURCE_EXHAUSTED}:
+                await person.begin(channels)
 
     async with AsyncExitStack() as cleanup:
         channels = {
             name: await cleanup.enter_async_context(grpc.aio.insecure_channel(address))
             for name, address in stack.addresses.items()
         }
+        await person.begin(channels)
         await explore(150, calls(), check)
     await still_counts(stack)
