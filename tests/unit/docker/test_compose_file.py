@@ -8,6 +8,8 @@ import pytest
 import yaml
 from tests.fixtures.repository import REPOSITORY
 
+from countline_common.secrets.core_dumps import LIMIT_BYTES
+
 DOCKER = REPOSITORY / "docker"
 PARTS = {"init", "postgres", "nats", "triton", "triton-gpu", "control-plane", "ingest", "api", "worker", "worker-gpu"}
 SERVICES = {*PARTS, "gateway", "demo"}
@@ -83,6 +85,7 @@ def test_a_part_has_no_privilege_a_limit_and_a_root_that_cannot_be_written(name:
     assert not {"privileged", "cap_add", "pid", "ipc", "devices"} & set(part)
     assert part["mem_limit"]
     assert part["pids_limit"]
+    assert part["ulimits"] == {"core": LIMIT_BYTES}
     assert part["restart"] == ("no" if name in {"init", "demo"} else "unless-stopped")
 
 
