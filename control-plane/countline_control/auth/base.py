@@ -26,13 +26,15 @@ from countline_control.auth.access.places import PlaceSource
 from countline_control.auth.domain import IssuedTokens, StoredUser
 from countline_control.auth.keys.store import get_key
 from countline_control.auth.messages import user_message
+from countline_control.auth.oidc.store import start_of_linked_session
 from countline_control.auth.passwords import Passwords
 from countline_control.auth.tables import outbox as outbox_rows
 from countline_control.database import Database
 
 ACCESS_LIFETIME_S: Final = 5 * 60
 """Short: services other than auth check tokens without a lookup, so a token works until it expires."""
-DAY_S: Final = 24 * 3600
+HOUR_S: Final = 3600
+DAY_S: Final = 24 * HOUR_S
 
 
 class AuthBase:
@@ -160,11 +162,29 @@ class AuthBase:
     async def _issue(self, connection: AsyncConnection, session_id: str, user: StoredUser) -> IssuedTokens:
         refresh = secrets.token_urlsafe(32)
         now = self._clock()
-        until = now + self.current.number("session.days") * DAY_S
+        until = min(now + self.current.number("session.days") * DAY_S, await self._end_of_linked(connection, session_id))
         await store.insert_token(connection, hash_of(refresh), session_id, to_datetime(now), to_datetime(until))
         required = self._factor_roles()
-        access = self._signed(user, user.usable_in_session(required), session_id, pending=user.pending(required))
-        return IssuedTokens(access, refresh, now + ACCESS_LIFETIME_S, until)
+        held, pending = user.usable_in_session(required), user.pending(required)
+        access = self._signed(user, held, session_id, until=until, pending=pending)
+        return IssuedTokens(access, refresh, min(now + ACCESS_LIFETIME_S, until), until)
+
+    async def _end_of_linked(self, connection: AsyncConnection, session_id: str) -> float:
+        """Return when a session ends because its user has to log in at the identity provider again, in Unix seconds.
+
+        Countline learns the groups of a person at a login only. So a session ends even if it is in use.
+
+        Raises:
+            UnauthenticatedError: the session has lasted that long.
+        """
+        hours = self.current.number("session.oidc_hours")
+        began = await start_of_linked_session(connection, session_id) if hours else None
+        if began is None:
+            return math.inf
+        end = began.timestamp() + hours * HOUR_S
+        if end <= self._clock():
+            raise UnauthenticatedError(f"this session has ended after {hours} hours", hint="log in again")
+        return end
 
     def _signed(
         self,
