@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
@@ -23,18 +22,15 @@ from countline_common.times import to_datetime, to_timestamp
 from countline_control.auth import store
 from countline_control.auth.access.holding import Grantor, check_may_give
 from countline_control.auth.access.places import PlaceSource
-from countline_control.auth.domain import IssuedTokens, StoredUser
+from countline_control.auth.domain import StoredUser
 from countline_control.auth.keys.store import get_key
 from countline_control.auth.messages import user_message
-from countline_control.auth.oidc.store import start_of_linked_session
 from countline_control.auth.passwords import Passwords
 from countline_control.auth.tables import outbox as outbox_rows
 from countline_control.database import Database
 
 ACCESS_LIFETIME_S: Final = 5 * 60
 """Short: services other than auth check tokens without a lookup, so a token works until it expires."""
-HOUR_S: Final = 3600
-DAY_S: Final = 24 * HOUR_S
 
 
 class AuthBase:
@@ -158,33 +154,6 @@ class AuthBase:
         message = user_message(user)
         message.must_set_up_second_factor = user.must_set_up_factor(self._factor_roles())
         return message
-
-    async def _issue(self, connection: AsyncConnection, session_id: str, user: StoredUser) -> IssuedTokens:
-        refresh = secrets.token_urlsafe(32)
-        now = self._clock()
-        until = min(now + self.current.number("session.days") * DAY_S, await self._end_of_linked(connection, session_id))
-        await store.insert_token(connection, hash_of(refresh), session_id, to_datetime(now), to_datetime(until))
-        required = self._factor_roles()
-        held, pending = user.usable_in_session(required), user.pending(required)
-        access = self._signed(user, held, session_id, until=until, pending=pending)
-        return IssuedTokens(access, refresh, min(now + ACCESS_LIFETIME_S, until), until)
-
-    async def _end_of_linked(self, connection: AsyncConnection, session_id: str) -> float:
-        """Return when a session ends because its user has to log in at the identity provider again, in Unix seconds.
-
-        Countline learns the groups of a person at a login only. So a session ends even if it is in use.
-
-        Raises:
-            UnauthenticatedError: the session has lasted that long.
-        """
-        hours = self.current.number("session.oidc_hours")
-        began = await start_of_linked_session(connection, session_id) if hours else None
-        if began is None:
-            return math.inf
-        end = began.timestamp() + hours * HOUR_S
-        if end <= self._clock():
-            raise UnauthenticatedError(f"this session has ended after {hours} hours", hint="log in again")
-        return end
 
     def _signed(
         self,

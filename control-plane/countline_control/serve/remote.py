@@ -70,7 +70,7 @@ class RemoteCameras:
             lambda token: self._stub.ListSites(
                 cameras_pb2.ListSitesRequest(page_size=MAX_SIZE, page_token=token),
                 timeout=CALL_TIMEOUT_S,
-                metadata=(*self._metadata, *request_metadata()),
+                metadata=_sent(self._metadata),
             ),
             lambda response: response.sites,
         )
@@ -81,7 +81,7 @@ class RemoteCameras:
             lambda token: self._stub.ListCameras(
                 cameras_pb2.ListCamerasRequest(page_size=MAX_SIZE, page_token=token),
                 timeout=CALL_TIMEOUT_S,
-                metadata=(*self._metadata, *request_metadata()),
+                metadata=_sent(self._metadata),
             ),
             lambda response: response.cameras,
         )
@@ -105,7 +105,7 @@ class RemoteRouting:
         """
         request = models_pb2.ListServingRequest()
         with translated():
-            answer = await self._stub.ListServing(request, timeout=CALL_TIMEOUT_S, metadata=(*self._metadata, *request_metadata()))
+            answer = await self._stub.ListServing(request, timeout=CALL_TIMEOUT_S, metadata=_sent(self._metadata))
         return ModelRouting(dict(answer.live), tuple(map(trial_of, answer.trials)), self._default_model)
 
 
@@ -124,8 +124,15 @@ class RemoteStatuses:
         """
         request = workers_pb2.ListCameraStatusesRequest(camera_ids=camera_ids)
         with translated():
-            answer = await self._stub.ListCameraStatuses(request, timeout=STATUS_TIMEOUT_S, metadata=(*self._metadata, *request_metadata()))
+            answer = await self._stub.ListCameraStatuses(
+                request, timeout=STATUS_TIMEOUT_S, metadata=_sent(self._metadata)
+            )
         return {report.camera_id: status_of(report.status) for report in answer.cameras}
+
+
+def _sent(metadata: Metadata) -> Metadata:
+    """Return the metadata of a service, with the id of the request that needs the call."""
+    return (*metadata, *request_metadata())
 
 
 def service_metadata(token_file: Path | None) -> Metadata:
