@@ -72,6 +72,7 @@ def _shares(
         "worker": {**_read(credentials.worker_token, credentials.triton_secret), **bus},
         "triton": _read(credentials.triton_secret),
         "nats": {"authorization.conf": f"user: {NATS_USER}\npassword: {json.dumps(passwords['nats'])}"},
+        "audit": {"superuser-dsn": f"postgresql://{SUPERUSER}:{passwords[SUPERUSER]}@{postgres}/auth"},
         "postgres": {f"{name}-password": passwords[name] for name in (*DATABASES, SUPERUSER)},
     }
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, func, insert, or_, select, text
+from sqlalchemy import ColumnElement, cast, func, insert, or_, select, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,6 +28,7 @@ class RowFilter:
     outcome: str = ""
     start_us: int | None = None
     end_us: int | None = None
+    on_behalf_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,10 @@ def _conditions(wanted: RowFilter) -> Iterator[ColumnElement[bool]]:
     columns = audit_logs.c
     if wanted.actor:
         yield or_(columns.actor_name == wanted.actor, columns.actor_subject == wanted.actor)
+    if wanted.on_behalf_of:
+        # Few rows have it, so it is no column: PostgreSQL reads it from the text.
+        user = cast(columns.hashed_text, JSONB)["on_behalf_of"]
+        yield or_(user["name"].astext == wanted.on_behalf_of, user["subject"].astext == wanted.on_behalf_of)
     if wanted.resource.endswith("/"):
         yield columns.resource.startswith(wanted.resource, autoescape=True)
     elif wanted.resource:

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
@@ -23,7 +22,7 @@ from countline_common.times import to_datetime, to_timestamp
 from countline_control.auth import store
 from countline_control.auth.access.holding import Grantor, check_may_give
 from countline_control.auth.access.places import PlaceSource
-from countline_control.auth.domain import IssuedTokens, StoredUser
+from countline_control.auth.domain import StoredUser
 from countline_control.auth.keys.store import get_key
 from countline_control.auth.messages import user_message
 from countline_control.auth.passwords import Passwords
@@ -32,7 +31,6 @@ from countline_control.database import Database
 
 ACCESS_LIFETIME_S: Final = 5 * 60
 """Short: services other than auth check tokens without a lookup, so a token works until it expires."""
-DAY_S: Final = 24 * 3600
 
 
 class AuthBase:
@@ -145,15 +143,6 @@ class AuthBase:
         message = user_message(user)
         message.must_set_up_second_factor = user.must_set_up_factor(self._factor_roles())
         return message
-
-    async def _issue(self, connection: AsyncConnection, session_id: str, user: StoredUser) -> IssuedTokens:
-        refresh = secrets.token_urlsafe(32)
-        now = self._clock()
-        until = now + self.current.number("session.days") * DAY_S
-        await store.insert_token(connection, hash_of(refresh), session_id, to_datetime(now), to_datetime(until))
-        required = self._factor_roles()
-        access = self._signed(user, user.usable_in_session(required), session_id, pending=user.pending(required))
-        return IssuedTokens(access, refresh, now + ACCESS_LIFETIME_S, until)
 
     def _signed(
         self,

@@ -5,10 +5,11 @@ session ends.
 """
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
+import math
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,17 +19,20 @@ from countline_common.audit.calls import about
 from countline_common.errors import PermissionDeniedError, UnauthenticatedError
 from countline_common.grpc.calls import Context
 from countline_common.http.client_address import caller_address
-from countline_common.times import to_timestamp
+from countline_common.times import to_datetime, to_timestamp
 from countline_control.auth import domain, store
 from countline_control.auth.access.roles import SUPER_ADMIN
-from countline_control.auth.base import AuthBase, hash_of, place_of
+from countline_control.auth.base import ACCESS_LIFETIME_S, AuthBase, hash_of, place_of
 from countline_control.auth.domain import IssuedTokens, PasswordLogins, StoredToken, StoredUser
 from countline_control.auth.factor.domain import CHALLENGE
 from countline_control.auth.factor.store import StoredChallenge, insert_challenge
 from countline_control.auth.limiter import LoginLimiter
 from countline_control.auth.messages import tokens_message
+from countline_control.auth.oidc.store import start_of_linked_session
 
-LONGEST_CLIENT = 200
+HOUR_S: Final = 3600
+DAY_S: Final = 24 * HOUR_S
+LONGEST_CLIENT: Final = 200
 """Characters of what a client calls itself that are stored."""
 
 
@@ -126,6 +130,33 @@ class SessionMethods(AuthBase):
         tokens = await self._issue(connection, session_id, user)
         about(place_of(user), user.user_id, user.username)
         return auth_pb2.Session(session_id=session_id, address=address, client=client), tokens
+
+    async def _issue(self, connection: AsyncConnection, session_id: str, user: StoredUser) -> IssuedTokens:
+        refresh = secrets.token_urlsafe(32)
+        now, latest = self._clock(), await self._end_of_linked(connection, session_id)
+        until = min(now + self.current.number("session.days") * DAY_S, latest)
+        await store.insert_token(connection, hash_of(refresh), session_id, to_datetime(now), to_datetime(until))
+        required = self._factor_roles()
+        held, pending = user.usable_in_session(required), user.pending(required)
+        access = self._signed(user, held, session_id, until=until, pending=pending)
+        return IssuedTokens(access, refresh, min(now + ACCESS_LIFETIME_S, until), until)
+
+    async def _end_of_linked(self, connection: AsyncConnection, session_id: str) -> float:
+        """Return when a session ends because its user has to log in at the identity provider again, in Unix seconds.
+
+        Countline learns the groups of a person at a login only. So a session ends even if it is in use.
+
+        Raises:
+            UnauthenticatedError: the session has lasted that long.
+        """
+        hours = self.current.number("session.oidc_hours")
+        began = await start_of_linked_session(connection, session_id) if hours else None
+        if began is None:
+            return math.inf
+        end = began.timestamp() + hours * HOUR_S
+        if end <= self._clock():
+            raise UnauthenticatedError(f"this session has ended after {hours} hours", hint="log in again")
+        return end
 
     async def _challenge(self, connection: AsyncConnection, user: StoredUser) -> auth_pb2.LoginChallenge:
         """Let a login wait for a code."""

@@ -124,6 +124,7 @@ def _row(number: int) -> AuditRow:
         row_id=f"row-{number}",
         at=to_timestamp(1_800_000_000 + number),
         actor=audit_pb2.AuditActor(subject="u1", name="ann" if number % 2 else "bob"),
+        on_behalf_of=audit_pb2.AuditActor(subject="v1", name="vera") if number % 5 == 0 else None,
         method="countline.v1.CameraService/UpdateCamera",
         resource=f"cameras/c{number}",
         outcome="OK" if number % 3 else "NOT_FOUND",
@@ -247,6 +248,9 @@ async def test_a_row_is_listed_by_its_filters_and_page_by_page(control: Control,
     assert (newest[0].row.changes[0].before, newest[0].row.resource) == ('"Türe"', "cameras/c12")
     assert {record.row.actor.name for record in await listed(control, actor="ann")} == {"ann"}
     assert [record.sequence for record in await listed(control, outcome="refused")] == [12, 9, 6, 3]
+    assert [record.sequence for record in await listed(control, on_behalf_of="vera")] == [10, 5]
+    assert [record.sequence for record in await listed(control, on_behalf_of="v1", actor="ann")] == [5]
+    assert await listed(control, on_behalf_of="ann") == []
     assert [record.sequence for record in await listed(control, resource="cameras/c7")] == [7]
     assert len(await listed(control, resource="cameras/")) == 12
     assert await listed(control, resource="cameras/%") == []
@@ -262,9 +266,12 @@ async def test_a_row_is_listed_by_its_filters_and_page_by_page(control: Control,
     rest.page_token = first.next_page_token
     second = await stub.ListAuditRows(rest)
     assert [each.sequence for each in (*first.records, *second.records)] == [11, 9, 7, 5, 3, 1]
-    rest.actor = "bob"
-    with pytest.raises(Exception, match="other filters"):
-        await stub.ListAuditRows(rest)
+    for name, value in (("actor", "bob"), ("on_behalf_of", "vera")):
+        other = audit_pb2.ListAuditRowsRequest()
+        other.CopyFrom(rest)
+        setattr(other, name, value)
+        with pytest.raises(Exception, match="other filters"):
+            await stub.ListAuditRows(other)
 
 
 async def test_an_export_can_be_checked_without_countline(control: Control, audit: Audit) -> None:
