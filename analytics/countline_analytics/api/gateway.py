@@ -33,6 +33,7 @@ from countline_common.errors import CountlineError, InvalidInputError, Unauthent
 from countline_common.grpc.authorization import bearer_token, check_permission, check_reach, record_caller
 from countline_common.grpc.errors import translated
 from countline_common.grpc.tokens import Principal, TokenVerifier
+from countline_common.http.request_ids import REQUEST_ID_KEY
 from countline_common.http.rest_json import to_json
 
 MOST_BODY_BYTES: Final = 8 * 1024 * 1024
@@ -87,7 +88,7 @@ class RemoteUpstream:
         call = self._channel.unary_unary(
             method.path, request_serializer=_serialized, response_deserializer=response_class.FromString
         )
-        metadata = [("x-request-id", context.request_id)]
+        metadata = [(REQUEST_ID_KEY, context.request_id)]
         if context.authorization:
             metadata.append(("authorization", context.authorization))
         if context.client_address:
