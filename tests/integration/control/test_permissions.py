@@ -45,7 +45,7 @@ SERVICES = {
 METHODS = [(name, method) for name, service in SERVICES.items() for method in service.methods]
 # Repeated here on purpose: a changed permission in a .proto must not go unnoticed.
 VIEWER_MAY = {
-    "GetCurrentUser", "GetSite", "ListSites", "GetCamera", "ListCameras", "ListWorkers", "ListCameraStatuses",
+    "GetCurrentUser", "GetSite", "ListSites", "GetCamera", "ListCameras", "ListWorkers", "ListCameraObservations",
     "ListModels", "GetModel", "ListTrials", "GetTrial", "ListServing",
     "UpdateCurrentUser", "ChangePassword", "ListOwnSessions", "EndOwnSession", "LogoutEverywhere",
     "CreateKey", "ListKeys", "RevokeKey", "RotateKey",

@@ -48,10 +48,10 @@ def test_items_of_lists_are_compared_one_by_one() -> None:
         (auth_pb2.Tokens(access_token="old"), auth_pb2.Tokens(access_token=MARKER, refresh_token=MARKER)),
         (None, auth_pb2.ChangePasswordRequest(current_password=MARKER, new_password=MARKER)),
         (
-            Camera(spec=CameraSpec(source_url="rtsp://joe:old@cam/live")),
-            Camera(spec=CameraSpec(source_url=f"rtsp://joe:{MARKER}@cam/live?token={MARKER}")),
+            Camera(stream_url="rtsp://joe:old@cam/live"),
+            Camera(stream_url=f"rtsp://joe:{MARKER}@cam/live?token={MARKER}"),
         ),
-        (None, Camera(title=f"see http://joe:{MARKER}@cam/")),
+        (None, Camera(name=f"see http://joe:{MARKER}@cam/")),
     ],
 )
 def test_a_secret_that_changes_is_a_change_and_is_not_shown(before, after) -> None:

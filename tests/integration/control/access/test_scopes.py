@@ -32,8 +32,8 @@ async def places(control):
     for site_id in ("lab", "yard"):
         await cameras.CreateSite(cameras_pb2.CreateSiteRequest(site=cameras_pb2.Site(site_id=site_id, time_zone="UTC")))
     for camera_id, site_id in CAMERAS.items():
-        spec = cameras_pb2.CameraSpec(source_url=f"rtsp://127.0.0.1:1/{camera_id}")
-        camera = cameras_pb2.Camera(camera_id=camera_id, site_id=site_id, spec=spec)
+        url = f"rtsp://127.0.0.1:1/{camera_id}"
+        camera = cameras_pb2.Camera(camera_id=camera_id, site_id=site_id, name="Camera", stream_url=url)
         await cameras.CreateCamera(cameras_pb2.CreateCameraRequest(camera=camera))
     return control
 
