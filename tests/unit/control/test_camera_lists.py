@@ -1,11 +1,13 @@
 """Ids made of names, the life of a camera, and pages of a sorted list."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fixtures.repository import REPOSITORY
 
 from countline_common.errors import ConflictError, InvalidInputError
 from countline_common.grpc.paging import Page
@@ -112,3 +114,12 @@ def test_what_is_observed_filters_active_cameras_by_state_worker_and_model() -> 
     assert ids(model="net") == ["counts", "paused", "waits"]
     assert ids(model="net@2") == ["counts"]
     assert ids(model="ne") == []
+
+
+def test_the_docs_show_the_table_of_transitions() -> None:
+    page = (REPOSITORY / "docs" / "cameras.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", page.partition("## What is seen")[0], re.MULTILINE))
+    shown = {WantedStatus(name): tuple(re.findall(r"`(\w+)`", cell)) for name, cell in rows.items()}
+    assert shown == TRANSITIONS
+    states = re.findall(r"^\| `(\w+)` \|", page.partition("## What is seen")[2], re.MULTILINE)
+    assert set(states) == {state.value for state in ObservedState if state}
