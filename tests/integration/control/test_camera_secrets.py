@@ -112,9 +112,9 @@ async def test_a_sealed_address_opens_for_its_own_camera_only(control_dsn, start
     assert await url_of(control) == URL
     found = (await control.caller().cameras.GetCamera(GetCameraRequest(camera_id="attacker"))).camera
     assert found.stream_url == MASKED
-    assert found.status.state == OBSERVED_STATE_FAILED
-    assert found.status.error.code == "secret_unreadable"
-    assert "countline cameras set" in found.status.error.hint
+    assert found.observed.state == OBSERVED_STATE_FAILED
+    assert found.observed.error.code == "secret_unreadable"
+    assert "countline cameras set" in found.observed.error.hint
 
 
 async def test_a_wrong_master_key_stops_the_start_and_changes_no_row(

@@ -67,17 +67,17 @@ async def test_a_camera_is_given_back_with_what_the_service_sets(admin: _Stub) -
     assert camera.created_at == camera.updated_at
     found = await get(admin)
     for either in (found, camera):
-        either.ClearField("status")  # the status may have changed in between
+        either.ClearField("observed")  # it may have changed in between
     assert found == camera
 
 
 async def test_what_a_caller_says_of_fields_that_the_service_sets_is_not_believed(admin: _Stub) -> None:
     camera = a_camera(lines=[Line(line_id="gate", version=7, points=a_line().points)])
     camera.revision = 42
-    camera.status.state = cameras_pb2.OBSERVED_STATE_RUNNING
+    camera.observed.state = cameras_pb2.OBSERVED_STATE_RUNNING
     created = await create(admin, camera)
     assert (created.revision, created.spec.lines[0].version) == (1, 1)
-    assert created.status.state == cameras_pb2.OBSERVED_STATE_WAITING
+    assert created.observed.state == cameras_pb2.OBSERVED_STATE_WAITING
 
 
 async def test_the_password_of_a_source_is_shown_to_nobody_but_services(admin: _Stub, control: Control) -> None:
@@ -171,7 +171,7 @@ async def test_without_a_mask_the_fields_that_are_set_change(admin: _Stub) -> No
     assert (changed.spec.min_score, len(changed.spec.lines), changed.stream_url) == (0.25, 1, MASKED)
 
 
-@pytest.mark.parametrize("path", ["camera_id", "site_id", "status", "created_at", "nonsense", "spec.lines.points"])
+@pytest.mark.parametrize("path", ["camera_id", "site_id", "observed", "created_at", "nonsense", "spec.lines.points"])
 async def test_a_mask_that_cannot_be_followed_is_refused(admin: _Stub, path: str) -> None:
     await create(admin, a_camera())
     error = await refused(update(admin, a_camera(), path))

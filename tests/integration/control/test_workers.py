@@ -199,14 +199,14 @@ async def test_a_changed_line_reaches_the_worker_under_the_same_epoch(control: C
         assert worker.epochs == {"door": 1}
 
 
-async def test_a_deleted_or_disabled_camera_is_taken_away_and_comes_back_with_a_greater_epoch(control: Control) -> None:
+async def test_a_deleted_or_paused_camera_is_taken_away_and_comes_back_with_a_greater_epoch(control: Control) -> None:
     await create_camera(control, "door")
     async with working(control) as worker:
         admin = control.caller("admin").cameras
-        off = cameras_pb2.UpdateCameraRequest(camera=Camera(camera_id="door", spec=CameraSpec(disabled=True)))
-        await admin.UpdateCamera(off)
+        paused = Camera(camera_id="door", status=cameras_pb2.CAMERA_STATUS_PAUSED)
+        answer = await admin.UpdateCamera(cameras_pb2.UpdateCameraRequest(camera=paused))
         await worker.until(lambda w: w.epochs == {})
-        assert await _is(control, "door", cameras_pb2.OBSERVED_STATE_DISABLED)
+        assert not answer.camera.HasField("observed")
         await admin.DeleteCamera(cameras_pb2.DeleteCameraRequest(camera_id="door"))
         await create_camera(control, "door")
         await worker.until(lambda w: w.epochs == {"door": 2})
@@ -472,12 +472,12 @@ async def test_a_stored_line_whose_picture_turns_gets_a_new_version_and_a_warnin
         await worker.until(lambda worker: versions(worker) == [2])
         assert worker.received[-1].assignments[0].camera.picture.orientation == "clockwise"
         assert turned.revision == 2
-        (warning,) = turned.status.warnings
+        (warning,) = turned.observed.warnings
         assert (warning.code, "drawn on 640x360" in warning.message) == ("picture_changed", True)
         redrawn = Camera(camera_id="door", spec=CameraSpec(lines=[gate]))
         await admin.UpdateCamera(cameras_pb2.UpdateCameraRequest(camera=redrawn))
         found = await stored()
-        assert not found.status.warnings
+        assert not found.observed.warnings
         assert found.spec.lines[0].version == 2
 
 

@@ -61,7 +61,8 @@ async def test_a_worker_that_is_killed_counts_a_file_again_with_the_same_ids(
     await worker.kill()
     before = await published(nats_server.url, "cam")
     await worker.start()
-    await control_double.wait_for("cam", lambda status: status.state == cameras_pb2.OBSERVED_STATE_STARTING)
+    early = {cameras_pb2.OBSERVED_STATE_PROBING, cameras_pb2.OBSERVED_STATE_STARTING}
+    await control_double.wait_for("cam", lambda status: status.state in early)
     await control_double.wait_for_state("cam", cameras_pb2.OBSERVED_STATE_FINISHED)
     after = await wait_for_totals(nats_server.url, "cam", (10, 20))
     assert 0 < len(before.crossings) < 30

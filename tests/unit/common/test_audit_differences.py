@@ -17,9 +17,9 @@ def shown(before, after) -> dict[str, tuple[str, str]]:
 
 
 def test_only_fields_that_differ_are_shown() -> None:
-    before = Camera(camera_id="door", title="Door", spec=CameraSpec(disabled=True))
-    after = Camera(camera_id="door", title="Gate", spec=CameraSpec())
-    assert shown(before, after) == {"title": ('"Door"', '"Gate"'), "spec.disabled": ("true", "")}
+    before = Camera(camera_id="door", name="Door", spec=CameraSpec(min_score=0.5))
+    after = Camera(camera_id="door", name="Gate", spec=CameraSpec())
+    assert shown(before, after) == {"name": ('"Door"', '"Gate"'), "spec.min_score": ("0.5", "")}
     assert shown(before, before) == {}
 
 
