@@ -243,9 +243,9 @@ async def test_a_file_is_realtime_and_recorded_at_its_creation_unless_said(admin
     created = await create(admin, a_camera(stream_url="file:///clips/a.mp4"))
     assert created.spec.playback == cameras_pb2.PLAYBACK_REALTIME
     assert created.spec.recorded_at == created.created_at
-    spec = CameraSpec(stream_url="file:///clips/b.mp4", playback=cameras_pb2.PLAYBACK_FAST)
+    spec = CameraSpec(playback=cameras_pb2.PLAYBACK_FAST)
     spec.recorded_at.FromJsonString("2026-03-01T12:00:00Z")
-    said = await create(admin, Camera(camera_id="said", site_id="lab", spec=spec))
+    said = await create(admin, Camera(camera_id="said", site_id="lab", name="x", stream_url="file:///b.mp4", spec=spec))
     assert from_timestamp(said.spec.recorded_at) == 1772366400.0
     loop = a_camera("loop", stream_url="file:///clips/a.mp4", playback=cameras_pb2.PLAYBACK_LOOP)
     assert not (await create(admin, loop)).spec.HasField("recorded_at")

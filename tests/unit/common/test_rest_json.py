@@ -1,3 +1,6 @@
+import json
+
+from countline.v1.audit_pb2 import AuditCheckpoint
 from countline.v1.cameras_pb2 import (
     CAMERA_STATUS_ACTIVE,
     OBSERVED_STATE_RUNNING,
@@ -48,3 +51,9 @@ def test_durations_are_seconds() -> None:
 
 def test_an_enum_value_of_a_newer_release_is_its_number() -> None:
     assert to_json(CameraObservation.FromString(CameraObservation(state=99).SerializeToString()))["state"] == "99"
+
+
+def test_bytes_are_base64() -> None:
+    """The export of the audit failed as soon as it had a checkpoint: JSON has no bytes."""
+    shown = to_json(AuditCheckpoint(signature=b"\0\xff\x10"))
+    assert json.loads(json.dumps(shown))["signature"] == "AP8Q"
