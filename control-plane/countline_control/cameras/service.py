@@ -25,20 +25,17 @@ from countline_common.grpc.calls import Context, current_principal
 from countline_common.grpc.paging import next_token, page
 from countline_common.grpc.server import Service
 from countline_common.logs import get_logger
-from countline_control.cameras import checks, domain, listing, messages, naming, store
-from countline_control.cameras.domain import Camera, Site
+from countline_control.cameras import checks, domain, listing, messages, store
+from countline_control.cameras.domain import Camera, Site, Versions
 from countline_control.cameras.lifecycle import check_transition
 from countline_control.cameras.listing import CameraFilter, CameraSummary
+from countline_control.cameras.new_cameras import SHOWN, with_ids
 from countline_control.cameras.shown import ObservationSource, ShownCameras
 from countline_control.cameras.tables import outbox as outbox_rows
 from countline_control.data_keys import DataKeys
 from countline_control.database import Database
 
 NAME: Final = "countline.v1.CameraService"
-SHOWN_CAMERAS: Final = 3
-"""Names of cameras, or of sites, in an error."""
-FIRST_SITE: Final = "main"
-"""The site of the first camera, if it names none."""
 
 _log = get_logger(__name__)
 
@@ -162,46 +159,19 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     ) -> cameras_pb2.CreateCameraResponse:
         given, now = messages.camera_of(request.camera), time.time()
         async with self._database.begin() as connection:
-            wanted = await self._with_ids(connection, given)
-            checks.refuse("the camera cannot be created", checks.camera_problems(wanted, now))
-            checks.url_with_secrets(wanted.stream_url, stored="")
+            wanted = await with_ids(connection, given, self._insert_site)
+            _check_new(wanted, now)
             # The lock keeps the site until the camera is stored.
             if await store.get_site(connection, wanted.site_id, lock=True) is None:
                 problem = f"there is no site {wanted.site_id!r}; create it first: countline sites add"
                 checks.refuse("the camera cannot be created", [FieldProblem("site_id", problem)])
-            known = await store.geometry_versions_of(connection, wanted.camera_id)
-            wanted = domain.with_defaults(wanted, now)
-            spec, new = domain.versioned(wanted.spec, known)
-            camera = replace(wanted, spec=spec, revision=1, created_at=now, updated_at=now, picture=None)
+            camera, new = _new_camera(wanted, await store.geometry_versions_of(connection, wanted.camera_id), now)
             await store.insert_camera(connection, camera, self.keys)
             await store.save_geometry_versions(connection, camera.camera_id, new)
             await self.record(connection, "created", camera, current_principal().real_name)
             await _audit(connection, self.outbox, None, camera)
         self._on_change()
         return cameras_pb2.CreateCameraResponse(camera=await self._shown.one(camera))
-
-    async def _with_ids(self, connection: AsyncConnection, camera: Camera) -> Camera:
-        """Fill in the ids that a new camera leaves out: one made of its name, and the only site."""
-        if not camera.site_id:
-            camera = replace(camera, site_id=await self._only_site(connection))
-        if not camera.camera_id:
-            base = naming.id_of_name(camera.name, ())
-            taken = await store.ids_like(connection, base)
-            camera = replace(camera, camera_id=naming.id_of_name(camera.name, taken))
-        return camera
-
-    async def _only_site(self, connection: AsyncConnection) -> str:
-        """Return the id of the only site; the first camera of all makes one."""
-        found = await store.list_sites(connection, "", SHOWN_CAMERAS + 1)
-        if len(found) == 1:
-            return found[0].site_id
-        if found:
-            names = ", ".join(site.site_id for site in found[:SHOWN_CAMERAS])
-            names += ", …" if len(found) > SHOWN_CAMERAS else ""
-            problem = f"is not given, and there are several sites: {names}; give one"
-            checks.refuse("the camera cannot be created", [FieldProblem("site_id", problem)])
-        await self._insert_site(connection, Site(FIRST_SITE, "", "UTC", time.time()))
-        return FIRST_SITE
 
     async def GetCamera(self, request: cameras_pb2.GetCameraRequest, context: Context) -> cameras_pb2.GetCameraResponse:
         camera = await self._database.read(
@@ -236,15 +206,8 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             if stored is None:
                 raise _not_found(request.camera.camera_id)
             _check_revision(stored, request.camera.revision)
-            wanted = domain.changed(stored, messages.camera_of(request.camera), paths)
-            url = checks.url_with_secrets(wanted.stream_url, stored.stream_url)
-            wanted = replace(wanted, stream_url=url)
-            checks.refuse("the camera cannot be changed", checks.camera_problems(wanted, now))
-            check_transition(stored.camera_id, stored.status, wanted.status)
-            known = await store.geometry_versions_of(connection, wanted.camera_id)
-            wanted = domain.with_defaults(wanted, stored.created_at)
-            spec, new = domain.versioned(wanted.spec, known, stored.picture)
-            wanted = replace(wanted, spec=spec)
+            known = await store.geometry_versions_of(connection, stored.camera_id)
+            wanted, new = _changed_camera(stored, messages.camera_of(request.camera), paths, known, now)
             if wanted == stored:
                 return cameras_pb2.UpdateCameraResponse(camera=await self._shown.one(stored))
             camera = replace(wanted, revision=stored.revision + 1, updated_at=now)
@@ -289,6 +252,37 @@ def _changed_site(stored: Site, wanted: cameras_pb2.Site, paths: set[str], first
     return domain.with_time_zone(site, wanted.time_zone, first_day) if {"*", "time_zone"} & paths else site
 
 
+def _new_camera(wanted: Camera, known: Versions, now: float) -> tuple[Camera, Versions]:
+    """Return a camera as it is created, and the versions of lines and zones to store."""
+    wanted = domain.with_defaults(wanted, now)
+    spec, new = domain.versioned(wanted.spec, known)
+    return replace(wanted, spec=spec, revision=1, created_at=now, updated_at=now, picture=None), new
+
+
+def _check_new(camera: Camera, now: float) -> None:
+    """Check a camera that is to be created. Raises `InvalidInputError`."""
+    checks.refuse("the camera cannot be created", checks.camera_problems(camera, now))
+    checks.url_with_secrets(camera.stream_url, stored="")
+
+
+def _changed_camera(
+    stored: Camera, given: Camera, paths: Sequence[str], known: Versions, now: float
+) -> tuple[Camera, Versions]:
+    """Return the camera after a change, and the versions of lines and zones to store.
+
+    Raises:
+        InvalidInputError: a field cannot be stored.
+        ConflictError: the status cannot become the given one.
+    """
+    wanted = domain.changed(stored, given, paths)
+    wanted = replace(wanted, stream_url=checks.url_with_secrets(wanted.stream_url, stored.stream_url))
+    checks.refuse("the camera cannot be changed", checks.camera_problems(wanted, now))
+    check_transition(stored.camera_id, stored.status, wanted.status)
+    wanted = domain.with_defaults(wanted, stored.created_at)
+    spec, new = domain.versioned(wanted.spec, known, stored.picture)
+    return replace(wanted, spec=spec), new
+
+
 def _check_revision(stored: Camera, given: int) -> None:
     if given and given != stored.revision:
         raise _changed_meanwhile(f"camera {stored.camera_id!r}", stored.revision, given)
@@ -306,8 +300,8 @@ def _no_site(site_id: str) -> NotFoundError:
 
 
 def _still_has(site: Site, cameras: Sequence[CameraSummary]) -> ConflictError:
-    names = ", ".join(camera.camera_id for camera in cameras[:SHOWN_CAMERAS])
-    names += ", …" if len(cameras) > SHOWN_CAMERAS else ""
+    names = ", ".join(camera.camera_id for camera in cameras[:SHOWN])
+    names += ", …" if len(cameras) > SHOWN else ""
     return ConflictError(
         f"site {site.site_id!r} still has cameras: {names}", hint="delete them first: countline cameras rm CAMERA"
     )

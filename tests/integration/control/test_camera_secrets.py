@@ -141,7 +141,7 @@ async def test_a_lost_master_key_costs_passwords_only_and_not_for_ever(
     control = await started(start_control, control_dsn, key_file, forget_lost_secrets=True)
     cameras = control.caller().cameras
     shown = (await cameras.ListCameras(ListCamerasRequest())).cameras
-    assert [(each.camera_id, each.status.error.code) for each in shown] == [
+    assert [(each.camera_id, each.observed.error.code) for each in shown] == [
         ("door", "secret_unreadable"),
         ("gate", "secret_unreadable"),
     ]
