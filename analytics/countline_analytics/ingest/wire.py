@@ -3,7 +3,8 @@
 A protobuf parser refuses such a record as a whole. Its other rows are counts that would be lost.
 """
 
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple, cast
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
@@ -46,7 +47,7 @@ def read_record(data: bytes) -> tuple[events_pb2.CountRecord, tuple[UnreadableRo
 
 def _read_by_field(data: bytes) -> tuple[events_pb2.CountRecord, tuple[UnreadableRow, ...]]:
     record, unreadable = events_pb2.CountRecord(), list[UnreadableRow]()
-    for unknown in UnknownFieldSet(Empty.FromString(data)):
+    for unknown in cast("Iterable[Any]", UnknownFieldSet(Empty.FromString(data))):  # its stub lacks iteration
         field = _FIELDS.get(unknown.field_number)
         if field is None:
             continue
