@@ -66,6 +66,9 @@ async def test_a_row_of_analytics_names_the_real_caller_and_the_user(stack: Stac
     assert {(row["method"].rpartition("/")[2], row["outcome"]) for row in await _acted(stack)} == {
         ("CreateTruthSet", "OK"), ("DeleteTruthSet", "NOT_FOUND"), ("DeleteUser", "PERMISSION_DENIED"),
     }  # fmt: skip
+    for who in ("vera", "v1"):
+        assert len((await stack.get("audit", on_behalf_of=who))["records"]) == 3
+    assert (await stack.get("audit", on_behalf_of="ann"))["records"] == []
 
 
 async def _acted(stack: Stack) -> list[dict]:
