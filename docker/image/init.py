@@ -18,7 +18,7 @@ from countline_local.supervision.credentials import Credentials
 from countline_local.triton.shipped_models import copy_shipped, find_shipped
 
 DATABASES: Final = ("auth", "cameras", "analytics")
-"""Names of databases and of the roles that own them; docker/postgres/databases.sh creates both."""
+"""Names of databases and of the roles of their services; docker/postgres/databases.sh creates both."""
 SUPERUSER: Final = "postgres"
 NATS_USER: Final = "countline"
 ENDPOINTS: Final = {
@@ -72,6 +72,7 @@ def _shares(
         "worker": {**_read(credentials.worker_token, credentials.triton_secret), **bus},
         "triton": _read(credentials.triton_secret),
         "nats": {"authorization.conf": f"user: {NATS_USER}\npassword: {json.dumps(passwords['nats'])}"},
+        "audit": {"superuser-dsn": f"postgresql://{SUPERUSER}:{passwords[SUPERUSER]}@{postgres}/auth"},
         "postgres": {f"{name}-password": passwords[name] for name in (*DATABASES, SUPERUSER)},
     }
 

@@ -19,6 +19,7 @@ from countline_common.files.text_files import read_text
 from countline_common.grpc.authorization import Metadata, bearer_metadata
 from countline_common.grpc.errors import translated
 from countline_common.grpc.paging import MAX_SIZE, every_page
+from countline_common.http.request_ids import request_metadata
 from countline_control.auth.access.places import Places
 from countline_control.cameras.domain import CameraStatus
 from countline_control.cameras.messages import camera_of, status_of
@@ -69,7 +70,7 @@ class RemoteCameras:
             lambda token: self._stub.ListSites(
                 cameras_pb2.ListSitesRequest(page_size=MAX_SIZE, page_token=token),
                 timeout=CALL_TIMEOUT_S,
-                metadata=self._metadata,
+                metadata=_sent(self._metadata),
             ),
             lambda response: response.sites,
         )
@@ -80,7 +81,7 @@ class RemoteCameras:
             lambda token: self._stub.ListCameras(
                 cameras_pb2.ListCamerasRequest(page_size=MAX_SIZE, page_token=token),
                 timeout=CALL_TIMEOUT_S,
-                metadata=self._metadata,
+                metadata=_sent(self._metadata),
             ),
             lambda response: response.cameras,
         )
@@ -104,7 +105,7 @@ class RemoteRouting:
         """
         request = models_pb2.ListServingRequest()
         with translated():
-            answer = await self._stub.ListServing(request, timeout=CALL_TIMEOUT_S, metadata=self._metadata)
+            answer = await self._stub.ListServing(request, timeout=CALL_TIMEOUT_S, metadata=_sent(self._metadata))
         return ModelRouting(dict(answer.live), tuple(map(trial_of, answer.trials)), self._default_model)
 
 
@@ -123,8 +124,15 @@ class RemoteStatuses:
         """
         request = workers_pb2.ListCameraStatusesRequest(camera_ids=camera_ids)
         with translated():
-            answer = await self._stub.ListCameraStatuses(request, timeout=STATUS_TIMEOUT_S, metadata=self._metadata)
+            answer = await self._stub.ListCameraStatuses(
+                request, timeout=STATUS_TIMEOUT_S, metadata=_sent(self._metadata)
+            )
         return {report.camera_id: status_of(report.status) for report in answer.cameras}
+
+
+def _sent(metadata: Metadata) -> Metadata:
+    """Return the metadata of a service, with the id of the request that needs the call."""
+    return (*metadata, *request_metadata())
 
 
 def service_metadata(token_file: Path | None) -> Metadata:

@@ -24,6 +24,7 @@ from tests.fixtures.clips import (
     write_blob_versions,
 )
 from tests.fixtures.control.audit import audited_calls
+from tests.fixtures.control.methods import audited
 from tests.fixtures.models.contract_models import marker_model
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.triton import FreshTriton, TritonServer
@@ -253,6 +254,14 @@ async def test_a_model_goes_from_file_to_live_and_back(service: Service, control
     assert third.version.version == 3, "a number is never given twice, not even over the deletion of its model"
     calls = "Deploy Promote Deploy Rollback Retire Promote Delete Delete Deploy"
     assert audited_calls(control_dsn, "models") == [(f"{call}Model", "OK") for call in calls.split()]
+
+
+def test_every_method_that_changes_a_model_is_called_here() -> None:
+    """The tests below and above check that each of their calls leaves one row."""
+    assert audited("ModelService") == {
+        "DeployModel", "PromoteModel", "RollbackModel", "RetireModel", "DeleteModel", "TuneModel", "StartTrial",
+        "StopTrial",
+    }  # fmt: skip
 
 
 async def _serves(service: Service, name: str, versions: tuple[int, ...]) -> bool:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
-from countline.v1 import cameras_pb2, keys_pb2, workers_pb2
+from countline.v1 import cameras_pb2, workers_pb2
 from countline.v1.cameras_pb2 import Camera, CameraSpec, CameraStatus, Line, Point, Site
 from countline.v1.workers_pb2 import CameraReport, ConnectRequest, ConnectResponse
 from countline_common.errors import ConflictError
@@ -37,7 +37,7 @@ async def short_lease(control_dsn: str, start_control) -> Control:
 class FakeWorker:
     """A worker of the protocol: reports by itself, records its directions, and reports the states that a test sets."""
 
-    def __init__(self, control: Control, worker_id: str, instance: str, capacity: int, token: str = "") -> None:
+    def __init__(self, control: Control, worker_id: str, instance: str, capacity: int) -> None:
         self.worker_id, self.instance, self.capacity = worker_id, instance, capacity
         self.states: dict[str, CameraStatus] = {}
         self.received: list[ConnectResponse] = []
@@ -45,7 +45,7 @@ class FakeWorker:
         self.silent = False
         self._changed = asyncio.Condition()
         self._leaving = asyncio.Event()
-        self._call = (control.holder(token) if token else control.worker(worker_id)).workers.Connect(self._requests())
+        self._call = control.worker(worker_id).workers.Connect(self._requests())
         self._reader = asyncio.create_task(self._read())
 
     @property
@@ -476,21 +476,3 @@ async def test_a_stored_line_whose_picture_turns_gets_a_new_version_and_a_warnin
         found = await stored()
         assert not found.status.warnings
         assert found.spec.lines[0].version == 2
-
-
-async def test_a_revoked_key_ends_the_stream_of_its_worker(control: Control) -> None:
-    """A stream was checked when it opened, and never again."""
-    admin = control.caller()
-    account = keys_pb2.CreateServiceAccountRequest(username="worker-7", roles=["worker"])
-    user_id = (await admin.keys.CreateServiceAccount(account)).user.user_id
-    request = keys_pb2.CreateUserKeyRequest(user_id=user_id, api_key=keys_pb2.ApiKey(name="worker-7"))
-    key = (await admin.keys.CreateUserKey(request)).api_key
-    worker = FakeWorker(control, "worker-7", "a", 4, token=key.key)
-    try:
-        await worker.until(lambda w: bool(w.received))
-        await admin.keys.RevokeUserKey(keys_pb2.RevokeUserKeyRequest(user_id=user_id, key_id=key.key_id))
-        control.plane._verifier.revocations.end(user_id, 0, [key.key_id])  # as the feed does
-        await worker.until(lambda w: w.error is not None)
-        assert worker.error.code() is grpc.StatusCode.UNAUTHENTICATED
-    finally:
-        await worker.vanish()

@@ -1,3 +1,6 @@
+import json
+
+from countline.v1.audit_pb2 import AuditCheckpoint
 from countline.v1.cameras_pb2 import CAMERA_STATE_RUNNING, Camera, CameraSpec, CameraStatus, Line, Point
 from countline.v1.counts_pb2 import VerifiedDirection
 from countline.v1.workers_pb2 import ConnectResponse
@@ -41,3 +44,9 @@ def test_durations_are_seconds() -> None:
 
 def test_an_enum_value_of_a_newer_release_is_its_number() -> None:
     assert to_json(CameraStatus.FromString(CameraStatus(state=99).SerializeToString()))["state"] == "99"
+
+
+def test_bytes_are_base64() -> None:
+    """The export of the audit failed as soon as it had a checkpoint: JSON has no bytes."""
+    shown = to_json(AuditCheckpoint(signature=b"\0\xff\x10"))
+    assert json.loads(json.dumps(shown))["signature"] == "AP8Q"

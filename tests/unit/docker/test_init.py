@@ -9,7 +9,7 @@ from tests.fixtures.docker.images import DOCKER, load
 from countline_common.grpc.tokens import TokenVerifier
 
 VOLUMES = ("credentials", "secrets-control", "secrets-analytics", "secrets-worker", "secrets-triton",
-           "secrets-nats", "secrets-postgres",
+           "secrets-nats", "secrets-postgres", "secrets-audit",
            "models", "run")  # fmt: skip
 
 
@@ -50,6 +50,7 @@ def test_each_service_gets_the_secrets_of_its_own(volumes: Path):
         "secrets-triton": ["triton-secret"],
         "secrets-nats": ["authorization.conf"],
         "secrets-postgres": ["analytics-password", "auth-password", "cameras-password", "postgres-password"],
+        "secrets-audit": ["superuser-dsn"],
     }
 
 
@@ -74,6 +75,8 @@ def test_passwords_differ_and_fit_the_addresses_that_carry_them(volumes: Path):
     for volume, name in (("control", "auth"), ("control", "cameras"), ("analytics", "analytics")):
         address = f"postgresql://{name}:{passwords[name]}@postgres:5432/{name}"
         assert found[f"secrets-{volume}/{name}-dsn"].strip() == address
+    superuser = found["secrets-postgres/postgres-password"].strip()
+    assert found["secrets-audit/superuser-dsn"].strip() == f"postgresql://postgres:{superuser}@postgres:5432/auth"
 
 
 def test_the_worker_is_known_by_the_key_that_analytics_has(volumes: Path):
