@@ -48,13 +48,13 @@ def json_name(field: Any) -> str:
 
 
 def enum_word(enum: Any, number: int) -> str:
-    """`CAMERA_STATE_RUNNING` as `running`; a number that no release knows as itself."""
+    """`OBSERVED_STATE_RUNNING` as `running`; a number that no release knows as itself."""
     value = enum.values_by_number.get(number)
     return str(value.name).removeprefix(enum_prefix(enum)).lower() if value is not None else str(number)
 
 
 def enum_prefix(enum: Any) -> str:
-    """What the values of an enum begin with, such as `CAMERA_STATE_`."""
+    """What the values of an enum begin with, such as `OBSERVED_STATE_`."""
     name = str(enum.name)
     return "".join(f"_{c}" if c.isupper() and i else c for i, c in enumerate(name)).upper() + "_"
 

@@ -114,7 +114,7 @@ class AuthBase:
         """
         principal = current_principal()
         if principal.actor is not None:
-            await self._check_actor(connection, principal.actor)
+            await _check_actor(connection, principal.actor, self._now())
             return principal.held
         if principal.key_id:
             key = await get_key(connection, principal.key_id)
@@ -124,17 +124,6 @@ class AuthBase:
         if principal.session_id and not await store.is_open(connection, principal.session_id):
             raise UnauthenticatedError("this session has ended", hint="log in again: countline login")
         return user.usable_in_session(self._factor_roles())
-
-    async def _check_actor(self, connection: AsyncConnection, actor: RealCaller) -> None:
-        """Check that the access of the real caller is as it was when its token was issued.
-
-        Raises:
-            UnauthenticatedError: it has ended or changed.
-        """
-        user, key = await store.get_user(connection, actor.subject), await get_key(connection, actor.session_id)
-        is_open = key.works(self._now()) if key is not None else await store.is_open(connection, actor.session_id)
-        if user is None or user.access_revision != actor.access_revision or not is_open:
-            raise UnauthenticatedError(f"the login of {actor.name} has ended or changed", hint="log in again")
 
     def _factor_roles(self) -> frozenset[str]:
         """Roles that require a second factor."""
@@ -235,6 +224,18 @@ class AuthBase:
         await self.outbox.add(connection, "user", event, actor, message)
         old, new = (message, None) if event == "deleted" else (old, message)
         await self.outbox.record(connection, place_of(user), before=old, after=new)
+
+
+async def _check_actor(connection: AsyncConnection, actor: RealCaller, now: datetime) -> None:
+    """Check that the access of the real caller is as it was when its token was issued.
+
+    Raises:
+        UnauthenticatedError: it has ended or changed.
+    """
+    user, key = await store.get_user(connection, actor.subject), await get_key(connection, actor.session_id)
+    is_open = key.works(now) if key is not None else await store.is_open(connection, actor.session_id)
+    if user is None or user.access_revision != actor.access_revision or not is_open:
+        raise UnauthenticatedError(f"the login of {actor.name} has ended or changed", hint="log in again")
 
 
 def place_of(user: StoredUser) -> str:

@@ -21,8 +21,8 @@ from countline_common.grpc.errors import translated
 from countline_common.grpc.paging import MAX_SIZE, every_page
 from countline_common.http.request_ids import request_metadata
 from countline_control.auth.access.places import Places
-from countline_control.cameras.domain import CameraStatus
-from countline_control.cameras.messages import camera_of, status_of
+from countline_control.cameras.domain import CameraObservation
+from countline_control.cameras.messages import camera_of, observation_of
 from countline_control.models.domain import ModelRouting
 from countline_control.models.messages import trial_of
 from countline_control.workers.domain import AssignableCamera
@@ -110,24 +110,24 @@ class RemoteRouting:
 
 
 class RemoteStatuses:
-    """Reads the statuses of a service of workers elsewhere; the token needs `worker:read`."""
+    """Reads the observations of a service of workers elsewhere; the token needs `worker:read`."""
 
     def __init__(self, channel: grpc.aio.Channel, metadata: Metadata) -> None:
         self._stub = workers_pb2_grpc.WorkerServiceStub(channel)
         self._metadata = metadata
 
-    async def statuses(self, camera_ids: Sequence[str]) -> dict[str, CameraStatus]:
-        """Return the statuses that are known.
+    async def observations(self, camera_ids: Sequence[str]) -> dict[str, CameraObservation]:
+        """Return the observations that are known.
 
         Raises:
             CountlineError: the service does not answer, or refuses the token.
         """
-        request = workers_pb2.ListCameraStatusesRequest(camera_ids=camera_ids)
+        request = workers_pb2.ListCameraObservationsRequest(camera_ids=camera_ids)
         with translated():
-            answer = await self._stub.ListCameraStatuses(
+            answer = await self._stub.ListCameraObservations(
                 request, timeout=STATUS_TIMEOUT_S, metadata=_sent(self._metadata)
             )
-        return {report.camera_id: status_of(report.status) for report in answer.cameras}
+        return {report.camera_id: observation_of(report.observed) for report in answer.cameras}
 
 
 def _sent(metadata: Metadata) -> Metadata:

@@ -196,7 +196,7 @@ async def test_no_password_of_a_camera_leaves_the_system(system: System) -> None
 
     async def all_failed() -> bool:
         cameras = (await system.get("/api/v1/cameras"))["cameras"]
-        return all(each["status"].get("error") for each in cameras)
+        return all(each["observed"].get("error") for each in cameras)
 
     await wait_for(all_failed, REPORTED_WITHIN_S)
     shown = {**commands_show(system), **await sockets_answer(system), **await refused_logins(system)}

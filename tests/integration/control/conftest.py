@@ -112,8 +112,8 @@ class Control:
 
     async def add_camera(self, camera_id: str) -> None:
         """Add one of `CAMERAS`."""
-        spec = cameras_pb2.CameraSpec(source_url=f"rtsp://127.0.0.1:1/{camera_id}")
-        camera = cameras_pb2.Camera(camera_id=camera_id, site_id=CAMERAS[camera_id], spec=spec)
+        url, site_id = f"rtsp://127.0.0.1:1/{camera_id}", CAMERAS[camera_id]
+        camera = cameras_pb2.Camera(camera_id=camera_id, site_id=site_id, name="Camera", stream_url=url)
         await self.caller().cameras.CreateCamera(cameras_pb2.CreateCameraRequest(camera=camera))
 
     def holder(self, token: str) -> Caller:

@@ -22,7 +22,7 @@ from countline.v1 import (
     secrets_pb2,
 )
 from countline.v1.auth_pb2 import Role, User
-from countline.v1.cameras_pb2 import Camera, CameraSpec, Site
+from countline.v1.cameras_pb2 import Camera, Site
 from countline_common.access.oidc_redirects import GATEWAY_CALLBACK
 from countline_common.access.vocabulary import NOT_WHILE_ACTING, PEOPLE
 from countline_common.grpc.tokens import RealCaller
@@ -185,11 +185,11 @@ async def _use_cameras(calls: AuditedCalls) -> None:
         ("title", "", '"Laboratory"'), ("revision", "1", "2"),
     ]  # fmt: skip
     url = f"rtsp://joe:{MARKER}@camera.invalid/live"
-    camera = Camera(camera_id="door", site_id="lab", spec=CameraSpec(source_url=url))
+    camera = Camera(camera_id="door", site_id="lab", name="Door", stream_url=url)
     await calls.do("CreateCamera", cameras_pb2.CreateCameraRequest(camera=camera))
-    other = CameraSpec(source_url=f"rtsp://joe:{MARKER}2@camera.invalid/live")
-    await calls.do("UpdateCamera", cameras_pb2.UpdateCameraRequest(camera=Camera(camera_id="door", spec=other)))
-    (password,) = (each for each in calls.row.changes if each.path == "spec.source_url")
+    other = f"rtsp://joe:{MARKER}2@camera.invalid/live"
+    await calls.do("UpdateCamera", cameras_pb2.UpdateCameraRequest(camera=Camera(camera_id="door", stream_url=other)))
+    (password,) = (each for each in calls.row.changes if each.path == "stream_url")
     assert password.before == password.after == '"rtsp://joe:***@camera.invalid/live"', "a change of the password"
     await calls.do("RotateSecrets", secrets_pb2.RotateSecretsRequest())
     await calls.do("DeleteCamera", cameras_pb2.DeleteCameraRequest(camera_id="door"))

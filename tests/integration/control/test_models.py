@@ -617,8 +617,8 @@ async def test_what_a_worker_still_uses_is_not_retired_before_it_has_said_so_to_
         await eventually(lambda: _retires(models, request))
 
 
-def _counting_with(model: str) -> cameras_pb2.CameraStatus:
-    return cameras_pb2.CameraStatus(state=cameras_pb2.CAMERA_STATE_RUNNING, model=model)
+def _counting_with(model: str) -> cameras_pb2.CameraObservation:
+    return cameras_pb2.CameraObservation(state=cameras_pb2.OBSERVED_STATE_RUNNING, model=model)
 
 
 async def _refused_for(reason: str, call: Callable, request: models_pb2.RetireModelRequest) -> bool:

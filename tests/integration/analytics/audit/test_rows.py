@@ -14,7 +14,7 @@ def control_settings(nats_server: NatsServer) -> dict[str, object]:
 
 async def test_truth_sets_leave_one_row_for_each_call_also_when_it_is_refused(stack: Stack) -> None:
     await stack.post("sites", {"site_id": "lab", "time_zone": "UTC"})
-    camera = {"camera_id": "door", "site_id": "lab", "spec": {"source_url": "rtsp://camera.invalid/live"}}
+    camera = {"camera_id": "door", "site_id": "lab", "name": "Camera", "stream_url": "rtsp://camera.invalid/live"}
     await stack.post("cameras", camera)
     path = "cameras/door/truth"
     made = await stack.post(path, _body())
@@ -52,7 +52,7 @@ async def test_truth_sets_leave_one_row_for_each_call_also_when_it_is_refused(st
 
 async def test_a_row_of_analytics_names_the_real_caller_and_the_user(stack: Stack) -> None:
     await stack.post("sites", {"site_id": "lab", "time_zone": "UTC"})
-    camera = {"camera_id": "door", "site_id": "lab", "spec": {"source_url": "rtsp://camera.invalid/live"}}
+    camera = {"camera_id": "door", "site_id": "lab", "name": "Camera", "stream_url": "rtsp://camera.invalid/live"}
     await stack.post("cameras", camera)
     acting = stack.acting_token("truth:write", "camera:read", "camera:write")
     assert (await stack.call("POST", "cameras/door/truth", token=acting, json=_body()))[0] == 201

@@ -44,7 +44,7 @@ def queries() -> Iterator[Request]:
     for path in SPANS:
         for date in DATES:
             yield from (("GET", f"analytics/{path}", {"params": {side: date}}) for side in ("start", "end"))
-    yield "PATCH", "cameras/cam-1?camera.spec.lines=x", {"json": {"title": "x"}}
+    yield "PATCH", "cameras/cam-1?camera.spec.lines=x", {"json": {"name": "x"}}
     yield "GET", f"cameras/{'x' * 300}", {}
     yield "GET", f"cameras/{'x' * 4000}", {}
     yield "GET", "cameras/%00", {}
