@@ -17,12 +17,14 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from tests.benchmarks.mot import sensitivity
+
 ROOT = Path(__file__).resolve().parents[3]
 CORE = ROOT / "pipelines" / "countline_counting"
 PAGE = ROOT / "docs" / "constants.md"
 PLACES = ("rules.py", "tracking/*.py", "objects/*.py", "rule/*.py")
 
-HEAD = "| constant | value | unit | derived from | what it decides | why this value |"
+HEAD = "| constant | value | unit | derived from | what it decides | why this value | halved | doubled |"
 
 
 @dataclass(frozen=True)
@@ -87,32 +89,40 @@ def page() -> str:
     """Return the page of all constants."""
     from countline_counting.constants import LINES, Basis
 
-    rows = {line.key: line for line in LINES}
+    rows, found = {line.key: line for line in LINES}, sensitivity.read()
     text = [
         "# Constants of tracking and counting",
         "",
-        "`make constants` writes this page from the code and from",
-        "[constants.py](../pipelines/countline_counting/constants.py); a test compares both. None of these numbers is",
-        "set per camera or per scene. `make bench ARGS=sensitivity` halves and doubles each one, and prints how counts",
-        "change over MOT sequences that you name in `COUNTLINE_SEQUENCES`.",
+        "`make constants` writes this page from the code, from",
+        "[constants.py](../pipelines/countline_counting/constants.py) and from the figures of the benchmark; a test",
+        "compares them. None of these numbers is set per camera or per scene.",
         "",
         *(f"* **{basis.value}**: {basis.meaning}" for basis in Basis),
+        "",
+        *_about(found),
     ]
     module = ""
     for constant in constants():
         if constant.module != module:
             module = constant.module
-            text += [
-                "",
-                f"## `{module}`",
-                "",
-                "| constant | value | unit | derived from | what it decides | why this value |",
-            ]
-            text += ["|---|---|---|---|---|---|"]
+            text += ["", f"## `{module}`", "", HEAD, "|---|---|---|---|---|---|---|---|"]
         line = rows[constant.key]
-        cells = (f"`{constant.name}`", f"{constant.value:g}", line.unit, line.basis.value, constant.meaning, line.why)
+        about = f"`{constant.name}`", f"{constant.value:g}", line.unit, line.basis.value, constant.meaning, line.why
+        cells = (*about, *found.cells(constant.key, constant.value))
         text.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(text) + "\n"
+
+
+def _about(found: sensitivity.Sensitivity) -> list[str]:
+    """Return what the last two columns mean."""
+    return [
+        "The last two columns say how counts change when the constant is halved and doubled: the errors of totals and",
+        f"F1 over {found.sequences} MOT sequences with {found.true} true crossings ({found.today.error} errors and F1",
+        f"{found.today.f1:.3f} with version {found.rule_version} of the rule), and how many cases of",
+        "`countline selftest` fail.",
+        "`=` means that nothing changes. `COUNTLINE_SEQUENCES=FOLDER make bench ARGS=sensitivity` measures them; with",
+        "`--store`, `bench_sensitivity.py` writes the figures that this page shows, and goes on where it was stopped.",
+    ]
 
 
 # --- variation -----------------------------------------------------------------------------------------------------

@@ -5,7 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from tests.benchmarks.mot import sensitivity
 from tests.benchmarks.mot.constants import PAGE, constants, page
+from tests.benchmarks.mot.sensitivity import Change, Figures, Sensitivity
 from tests.fixtures.repository import REPOSITORY
 
 from countline_counting.constants import LINES
@@ -81,3 +83,45 @@ def test_a_constant_of_a_module_that_is_imported_cannot_be_varied():
         timeout=60,
     )
     assert "rules is imported already" in done.stderr
+
+
+def test_stored_figures_are_read_as_they_were_written(tmp_path):
+    changes = {
+        "rules.A": Change(0.5, Figures(36, 0.86, 2), None),
+        "rules.B": Change(2.0, Figures(34, 0.8642, 0), Figures(33, 0.87, 0)),
+    }
+    found = Sensitivity(5, 11, 303, Figures(34, 0.8642, 0), changes)
+    sensitivity.write(found, tmp_path / "figures.json")
+    assert sensitivity.read(tmp_path / "figures.json") == found
+    assert found.cells("rules.A", 0.5) == ("+2, F1 -0.004, 2 cases", "refused")
+    assert found.cells("rules.B", 2.0) == ("=", "-1, F1 +0.006")
+    assert found.cells("rules.B", 3.0) == ("not measured", "not measured")
+    assert found.cells("rules.C", 3.0) == ("not measured", "not measured")
+
+
+def test_stored_figures_are_those_of_constants():
+    assert set(sensitivity.read().changes) <= {each.key for each in constants()}
+
+
+VARIANT = """
+import pickle, sys
+from pathlib import Path
+from tests.benchmarks.mot.variant import prepare, scores
+path = Path(sys.argv[1])
+print(prepare([path.parent], path))
+prepared = pickle.loads(path.read_bytes())
+print(scores(prepared, track=True) == scores(prepared, track=False))
+"""
+
+
+def test_recorded_tracks_are_counted_like_tracked_detections(tmp_path):
+    """A person walks down over the line `across`."""
+    (tmp_path / "seqinfo.ini").write_text(
+        "[Sequence]\nname=walk\nframeRate=10\nseqLength=30\nimWidth=1000\nimHeight=1000\n"
+    )
+    boxes = [f"{i + 1},{{}},480,{250 + 20 * i},40,100,{{}}" for i in range(30)]
+    (tmp_path / "gt.txt").write_text("".join(box.format(1, "1,1,1") + "\n" for box in boxes))
+    (tmp_path / "det.txt").write_text("".join(box.format(-1, 0.5 + i / 100) + "\n" for i, box in enumerate(boxes)))
+    command = [sys.executable, "-c", VARIANT, str(tmp_path / "prepared")]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["1", "True"]

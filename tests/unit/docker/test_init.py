@@ -7,6 +7,7 @@ import pytest
 from tests.fixtures.docker.images import DOCKER, load
 
 from countline_common.grpc.tokens import TokenVerifier
+from countline_control.audit.setup import audit_signer
 
 VOLUMES = ("credentials", "secrets-control", "secrets-analytics", "secrets-worker", "secrets-triton",
            "secrets-nats", "secrets-postgres", "secrets-audit",
@@ -37,6 +38,7 @@ def test_each_service_gets_the_secrets_of_its_own(volumes: Path):
     assert given == {
         "secrets-control": [
             "admin-password",
+            "audit-key.pem",
             "auth-dsn",
             "cameras-dsn",
             "master-key",
@@ -85,6 +87,13 @@ def test_the_worker_is_known_by_the_key_that_analytics_has(volumes: Path):
     compose = (DOCKER / "compose.yaml").read_text()
     assert f"COUNTLINE_WORKER_NAME: {principal.name}\n" in compose
     assert principal.permissions == {"worker:connect", "worker:report"}
+
+
+def test_the_audit_is_signed_with_a_key_that_is_in_the_backup(volumes: Path):
+    """The volume with the secrets of the control-plane is read-only, so auth cannot make the key itself."""
+    key = volumes / "credentials" / "audit-key.pem"
+    assert key.read_text() == (volumes / "secrets-control" / "audit-key.pem").read_text()
+    assert audit_signer(key).public.pem.startswith("-----BEGIN PUBLIC KEY-----")
 
 
 def test_the_shipped_models_are_there_for_triton(volumes: Path):
