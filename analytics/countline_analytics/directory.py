@@ -20,6 +20,7 @@ from countline_common.access.vocabulary import Permission
 from countline_common.errors import CountlineError
 from countline_common.grpc.errors import translated
 from countline_common.grpc.paging import MAX_SIZE, every_page
+from countline_common.http.request_ids import request_metadata
 from countline_common.logs import get_logger
 from countline_common.site_zones import SiteZones
 
@@ -166,7 +167,7 @@ class CameraDirectory:
         return answer
 
     async def _ask(self, authorization: str) -> Cameras:
-        metadata = (("authorization", authorization),)
+        metadata = (("authorization", authorization), *request_metadata())
         sites = await every_page(
             lambda token: self._stub.ListSites(
                 cameras_pb2.ListSitesRequest(page_size=MAX_SIZE, page_token=token),

@@ -88,7 +88,7 @@ class ApiSettings(AnalyticsSettings):
     Empty: each gateway counts in its memory."""
 
     gateway_idle_timeout_s: float = Field(default=20.0, gt=0, le=600)
-    """A connection on which no complete request head arrives for this time is closed."""
+    """A connection is closed when no complete request head arrives for this time, or the client reads no answer."""
     gateway_body_timeout_s: float = Field(default=30.0, gt=0, le=600)
     """The body of a request must arrive within this time."""
 

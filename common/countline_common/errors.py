@@ -7,6 +7,7 @@
     ├── NotFoundError           the resource does not exist                NOT_FOUND            404
     ├── AlreadyExistsError      the name is taken                          ALREADY_EXISTS       409
     ├── ConflictError           the current state does not allow it        FAILED_PRECONDITION  409
+    ├── StaleRevisionError      it was changed since it was read           ABORTED              409
     ├── ResourceExhaustedError  a bound is reached (disk, queue, quota)    RESOURCE_EXHAUSTED   429
     ├── UnavailableError        a required part does not answer            UNAVAILABLE          503
     ├── DeadlineExceededError   a required part did not answer in time     DEADLINE_EXCEEDED    504
@@ -98,6 +99,12 @@ class ConflictError(CountlineError):
     code = "FAILED_PRECONDITION"
 
 
+class StaleRevisionError(CountlineError):
+    """The request was made for an older revision of the resource; the message names the current one."""
+
+    code = "ABORTED"
+
+
 class ResourceExhaustedError(CountlineError):
     """A bound is reached: a disk, a queue, a quota."""
 
@@ -131,6 +138,7 @@ BY_CODE: Final[dict[str, type[CountlineError]]] = {
         NotFoundError,
         AlreadyExistsError,
         ConflictError,
+        StaleRevisionError,
         ResourceExhaustedError,
         UnavailableError,
         DeadlineExceededError,

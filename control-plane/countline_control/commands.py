@@ -20,7 +20,7 @@ COMMANDS: list[LazyCommand] = [
     _command("profile", "identity.own:profile", "Show or change one's own profile."),
     _command("sessions", "identity.own:app", "List and end sessions."),
     _command("sites", "sites:app", "Manage sites: places with a time zone."),
-    _command("cameras", "cameras:app", "Manage cameras."),
+    _command("cameras", "camera_life:app", "Manage cameras."),
     _command("workers", "workers:app", "Inspect workers: the processes that count."),
     _command("users", "identity.identities:app", "Manage users."),
     _command("invites", "identity.invites:app", "Manage invites, with which people create their own accounts."),

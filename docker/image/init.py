@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from countline_common.secrets.secret_files import ensure_secret, write_secret
+from countline_control.audit.chain import new_audit_key
+from countline_control.audit.setup import AUDIT_KEY
 from countline_local.supervision.credentials import Credentials
 from countline_local.triton.shipped_models import copy_shipped, find_shipped
 
 DATABASES: Final = ("auth", "cameras", "analytics")
-"""Names of databases and of the roles that own them; docker/postgres/databases.sh creates both."""
+"""Names of databases and of the roles of their services; docker/postgres/databases.sh creates both."""
 SUPERUSER: Final = "postgres"
 NATS_USER: Final = "countline"
 ENDPOINTS: Final = {
@@ -41,6 +43,7 @@ def main(volumes: Path, postgres: str, nats: str) -> None:
     """
     credentials = Credentials(volumes / "credentials")
     credentials.ensure()
+    ensure_secret(credentials.folder / AUDIT_KEY, new_audit_key)
     passwords = {
         name: ensure_secret(credentials.folder / f"{name}-password") for name in (*DATABASES, SUPERUSER, "nats")
     }
@@ -62,7 +65,11 @@ def _shares(
         "control": {
             **public,
             **_read(
-                credentials.token_key, credentials.admin_password, credentials.triton_secret, credentials.master_key
+                credentials.token_key,
+                credentials.admin_password,
+                credentials.triton_secret,
+                credentials.master_key,
+                credentials.folder / AUDIT_KEY,
             ),
             "auth-dsn": dsn["auth-dsn"],
             "cameras-dsn": dsn["cameras-dsn"],
@@ -72,6 +79,7 @@ def _shares(
         "worker": {**_read(credentials.worker_token, credentials.triton_secret), **bus},
         "triton": _read(credentials.triton_secret),
         "nats": {"authorization.conf": f"user: {NATS_USER}\npassword: {json.dumps(passwords['nats'])}"},
+        "audit": {"superuser-dsn": f"postgresql://{SUPERUSER}:{passwords[SUPERUSER]}@{postgres}/auth"},
         "postgres": {f"{name}-password": passwords[name] for name in (*DATABASES, SUPERUSER)},
     }
 

@@ -14,7 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from structlog.contextvars import bound_contextvars
 
-from countline_analytics.api.gateway import BODY_TIMEOUT_S, REQUEST_ID
+from countline_analytics.api.gateway import REQUEST_ID
+from countline_analytics.api.protection.bodies import BODY_TIMEOUT_S
 from countline_analytics.api.protection.cors import cors
 from countline_analytics.api.protection.rates import NEAREST, RateLimits, limited
 from countline_common.errors import CountlineError, DeadlineExceededError, InternalError, UnavailableError

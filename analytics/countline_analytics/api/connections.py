@@ -6,6 +6,7 @@ aiohttp has the limits of time, but answers what it cannot parse as plain text a
 import asyncio
 import errno
 import secrets
+import socket
 from typing import Any, Final
 
 from aiohttp import web
@@ -30,10 +31,11 @@ class ClientConnection(web.RequestHandler):
 
     Args:
         server: handles the requests.
-        idle_timeout_s: seconds after which a connection without a complete request head is closed.
+        idle_timeout_s: seconds after which a connection without a complete request head is closed, and one whose
+            client does not read: nothing, or less than 48 KiB of a long answer, which is what asyncio waits for.
     """
 
-    __slots__ = ("_server",)
+    __slots__ = ("_idle_timeout_s", "_server", "_slow_reader")
 
     def __init__(self, server: web.Server, idle_timeout_s: float) -> None:
         super().__init__(
@@ -42,15 +44,40 @@ class ClientConnection(web.RequestHandler):
             access_log=None,  # type: ignore[arg-type]  # aiohttp takes None for "no log"
             keepalive_timeout=idle_timeout_s,
             lingering_time=LINGER_S,
+            auto_decompress=False,  # aiohttp takes a gzip body that is cut off for a whole one
             max_line_size=LONGEST_HEAD_LINE,
             max_field_size=LONGEST_HEAD_LINE,
         )
         self._server = server
+        self._idle_timeout_s = idle_timeout_s
+        self._slow_reader: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        # The kernel ends a connection on which it cannot send. asyncio alone would wait for ever to send the rest.
+        limit_ms = round(self._idle_timeout_s * 1000)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit_ms)
         if len(self._server.connections) > MOST_CONNECTIONS:
             self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_slow_reader()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.transport is not None:
+            loop = asyncio.get_running_loop()
+            self._slow_reader = loop.call_later(self._idle_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._stop_slow_reader()
+        super().resume_writing()
+
+    def _stop_slow_reader(self) -> None:
+        if self._slow_reader is not None:
+            self._slow_reader.cancel()
+            self._slow_reader = None
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Log an exception outside of every handler, unless the caller's body caused it: that was answered."""

@@ -16,12 +16,12 @@ from urllib.parse import quote
 
 import grpc
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 from google.protobuf import message_factory
 from google.protobuf.message import Message
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from countline_analytics.api.browser_login import browser_login
+from countline_analytics.api.protection.bodies import json_body
 from countline_analytics.api.protection.rates import ADDRESS, RateLimits
 from countline_analytics.api.services import Method
 from countline_analytics.api.time_limits import TimeLimit, time_limit, within
@@ -33,8 +33,8 @@ from countline_common.errors import CountlineError, InvalidInputError, Unauthent
 from countline_common.grpc.authorization import bearer_token, check_permission, check_reach, record_caller
 from countline_common.grpc.errors import translated
 from countline_common.grpc.tokens import Principal, TokenVerifier
+from countline_common.http.request_ids import REQUEST_ID_KEY
 from countline_common.http.rest_json import to_json
-from countline_common.untrusted_json import parse_json
 
 MOST_BODY_BYTES: Final = 8 * 1024 * 1024
 MOST_PUBLIC_BODY_BYTES: Final = 64 * 1024
@@ -44,8 +44,6 @@ LARGE_BYTES: Final = 20_000
 LONGEST_AUTHORIZATION: Final = 7000
 """Characters. A token names permissions and scopes; gRPC takes 8 KB of metadata."""
 REQUEST_ID: Final = web.RequestKey("request_id", str)
-BODY_TIMEOUT_S: Final = web.AppKey("body_timeout_s", float)
-"""Seconds in which the body of a request must arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +76,26 @@ class RemoteUpstream:
 
     Args:
         channel: connects to the service.
+        address: HOST:PORT of the service, for errors.
     """
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, address: str) -> None:
         self._channel = channel
+        self._address = address
 
     async def call(self, method: Method, request: Message, context: CallContext) -> Message:
         response_class = message_factory.GetMessageClass(method.descriptor.output_type)
         call = self._channel.unary_unary(
             method.path, request_serializer=_serialized, response_deserializer=response_class.FromString
         )
-        metadata = [("x-request-id", context.request_id)]
+        metadata = [(REQUEST_ID_KEY, context.request_id)]
         if context.authorization:
             metadata.append(("authorization", context.authorization))
         if context.client_address:
             metadata.append(("x-forwarded-for", context.client_address))
 
         async def attempt(left_s: float) -> Message:
-            with translated():
+            with translated(self._address):
                 response: Message = await call(request, timeout=left_s, metadata=metadata)
             return response
 
@@ -247,7 +247,7 @@ def _handler(
             token = bearer_token(context.authorization)
             await rates.count_caller(request, await verifier.identify(token), token)
         values = [request.match_info[name] for name in route.parameters]
-        body = await _json_body(request, most_bytes)
+        body = await json_body(request, most_bytes)
         message = build_request(method.descriptor.input_type, route, values, request.query.items(), body)
         browser = browser_login(request, method, message, public_origin)
         response = await upstream.call(method, message, context)
@@ -277,39 +277,6 @@ def _authorization(request: web.Request) -> str:
     if len(given) > 1 or len(found) > LONGEST_AUTHORIZATION or not found.isascii() or not found.isprintable():
         raise UnauthenticatedError("the Authorization header holds no token of ours", hint="log in again")
     return found
-
-
-async def _json_body(request: web.Request, most_bytes: int) -> Any:
-    """Return the parsed body; None if there is none."""
-    data = await _body(request, most_bytes)
-    if not data.strip():
-        return None
-    try:
-        return parse_json(data.decode("utf-8-sig"), parse_constant=_no_constant)
-    except ValueError as error:
-        raise InvalidInputError(f"the body is not JSON: {error}", hint="send a JSON object") from error
-
-
-async def _body(request: web.Request, most_bytes: int) -> bytes:
-    """Read the body; stop as soon as it is known to be too large."""
-    announced, data = request.content_length or 0, bytearray()
-    try:
-        async with asyncio.timeout(request.app[BODY_TIMEOUT_S]):
-            while announced <= most_bytes and (chunk := await request.content.readany()):
-                data += chunk
-                announced = max(announced, len(data))
-    except TimeoutError as error:
-        raise web.HTTPRequestTimeout from error
-    except (web.RequestPayloadError, HttpProcessingError) as error:
-        hint = "send JSON, plain or with the Content-Encoding that its header names"
-        raise InvalidInputError("the body cannot be read", hint=hint) from error
-    if announced > most_bytes:
-        raise web.HTTPRequestEntityTooLarge(most_bytes, announced)
-    return bytes(data)
-
-
-def _no_constant(word: str) -> float:
-    raise ValueError(f"{word} is not a number")
 
 
 async def success(

@@ -236,23 +236,25 @@ def _upstreams(
     settings: ApiSettings, channels: Mapping[str, grpc.aio.Channel], directory: CameraDirectory
 ) -> dict[str, Upstream]:
     """Return the upstream of each service of the control-plane, by full service name."""
+
+    def at(address: str) -> RemoteUpstream:
+        return RemoteUpstream(channels[address], address)
+
     return {
-        "countline.v1.ActingService": RemoteUpstream(channels[settings.auth_address]),
-        "countline.v1.AuthService": RemoteUpstream(channels[settings.auth_address]),
-        "countline.v1.AdministrationService": RemoteUpstream(channels[settings.auth_address]),
-        "countline.v1.AuditService": RemoteUpstream(channels[settings.auth_address]),
-        "countline.v1.FactorService": RemoteUpstream(channels[settings.auth_address]),
-        "countline.v1.RegistrationService": RemoteUpstream(channels[settings.auth_address]),
-        "countline.v1.KeyService": RemoteUpstream(channels[settings.auth_address]),
-        "countline.v1.LogService": RemoteUpstream(channels[settings.auth_address]),
-        "countline.v1.PartService": RemoteUpstream(channels[settings.auth_address]),
-        OIDC_SERVICE: RemoteUpstream(channels[settings.auth_address]),
-        "countline.v1.CameraService": WatchedUpstream(
-            RemoteUpstream(channels[settings.cameras_address]), directory.forget
-        ),
-        "countline.v1.SecretService": RemoteUpstream(channels[settings.cameras_address]),
-        "countline.v1.WorkerService": RemoteUpstream(channels[settings.workers_address]),
-        "countline.v1.ModelService": RemoteUpstream(channels[settings.models_address]),
+        "countline.v1.ActingService": at(settings.auth_address),
+        "countline.v1.AuthService": at(settings.auth_address),
+        "countline.v1.AdministrationService": at(settings.auth_address),
+        "countline.v1.AuditService": at(settings.auth_address),
+        "countline.v1.FactorService": at(settings.auth_address),
+        "countline.v1.RegistrationService": at(settings.auth_address),
+        "countline.v1.KeyService": at(settings.auth_address),
+        "countline.v1.LogService": at(settings.auth_address),
+        "countline.v1.PartService": at(settings.auth_address),
+        OIDC_SERVICE: at(settings.auth_address),
+        "countline.v1.CameraService": WatchedUpstream(at(settings.cameras_address), directory.forget),
+        "countline.v1.SecretService": at(settings.cameras_address),
+        "countline.v1.WorkerService": at(settings.workers_address),
+        "countline.v1.ModelService": at(settings.models_address),
     }
 
 

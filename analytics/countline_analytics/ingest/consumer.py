@@ -24,7 +24,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from countline.v1 import events_pb2
 from countline_analytics.ingest.fencing import Correction
 from countline_analytics.ingest.pull import PullReader
-from countline_analytics.ingest.records import MalformedRecordError, Record, decode, halves, with_rows
+from countline_analytics.ingest.records import MalformedRecordError, Record, decode, halves, letter_of
+from countline_analytics.ingest.wire import read_record
 from countline_analytics.ingest.writer import CountWriter, Written
 from countline_analytics.instants import to_us
 from countline_common.data.bus import COUNTS, ensure_streams
@@ -179,7 +180,7 @@ class Ingest:
 
     async def _write_rows(self, delivered: Delivered, reason: str, stopping: asyncio.Event) -> None:
         """Write the rows of a record that the database accepts, and move the others to the dead letters."""
-        record = events_pb2.CountRecord.FromString(delivered.message.data)
+        record, _ = read_record(delivered.message.data)
         try:
             bad = await self._bad_rows(delivered.message, record, reason, stopping)
         except _StoppingError:
@@ -257,10 +258,9 @@ class Ingest:
         refused = delivered.record.refused
         if not refused:
             return
-        record = events_pb2.CountRecord.FromString(delivered.message.data)
-        letter = with_rows(record, [(each.field, each.row) for each in refused])
+        head, _ = read_record(delivered.message.data)
         reason = "; ".join(f"{each.field}: {each.reason}" for each in refused)
-        await self._put_aside(delivered.message, letter.SerializeToString(deterministic=True), reason)
+        await self._put_aside(delivered.message, letter_of(head, refused), reason)
         ROWS.inc(len(refused))
 
     async def _refuse(self, message: Msg, reason: str) -> None:

@@ -5,7 +5,6 @@ refused here with a reason; the other rows of its record are kept. A record whos
 whole. So one worker's malformed record never blocks the others.
 """
 
-import math
 from binascii import unhexlify
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
@@ -15,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline.v1 import events_pb2
 from countline_analytics.ingest.trajectories import TrajectoryRow, trajectory_row
+from countline_analytics.ingest.wire import ROWS, UnreadableRow, read_record
 from countline_analytics.store.spans import CoveredSpan
 from countline_common.errors import InvalidInputError
 from countline_common.grpc.texts import text_problem
@@ -29,9 +29,10 @@ MAX_SECONDS: Final = 253_370_764_800
 MAX_SPAN_US: Final = 31 * 86_400_000_000
 MAX_DWELL_S: Final = 366 * 86_400.0
 INT32: Final = 2**31
-
-ROWS: Final = ("crossings", "visits", "occupancy", "coverage", "trajectories")
-"""The fields of a `CountRecord` that hold rows."""
+LARGEST_REAL: Final = 3.4e38
+"""The column of a speed is a `real`."""
+ROUNDING: Final = 1e-6
+"""A mean of scores of 1 may exceed 1 by so much."""
 
 _Row = TypeVar("_Row")
 _DIRECTIONS: Final = {events_pb2.DIRECTION_IN: "in", events_pb2.DIRECTION_OUT: "out"}
@@ -95,7 +96,7 @@ class RefusedRow(NamedTuple):
     field: str
     """One of `ROWS`."""
     row: Any
-    """The message of the row."""
+    """The message of the row; an `UnreadableRow` if it is none."""
     reason: str
 
 
@@ -137,13 +138,12 @@ def decode(data: bytes, subject: str, oldest_us: float = float("-inf"), received
         MalformedRecordError: it is not a record, its head cannot be read, or none of its rows can be written. The error
             names the field.
     """
-    message = events_pb2.CountRecord()
     try:
-        message.ParseFromString(data)
+        message, unreadable = read_record(data)
     except DecodeError as error:
         raise MalformedRecordError(f"not a CountRecord: {error}") from error
     _check_subject(message, subject)
-    reader = _RowReader()
+    reader = _RowReader([RefusedRow(each.field, each, each.reason) for each in unreadable])
     record = Record(
         site_id=message.site_id,
         camera_id=message.camera_id,
@@ -170,8 +170,8 @@ def decode(data: bytes, subject: str, oldest_us: float = float("-inf"), received
 class _RowReader:
     """Converts rows, and collects those that are refused."""
 
-    def __init__(self) -> None:
-        self.refused: list[RefusedRow] = []
+    def __init__(self, refused: Iterable[RefusedRow]) -> None:
+        self.refused = list(refused)
 
     def read(self, field: str, messages: Iterable[Any], convert: Callable[[Any], _Row]) -> list[_Row]:
         rows = []
@@ -192,6 +192,13 @@ def with_rows(head: events_pb2.CountRecord, rows: Iterable[tuple[str, Any]]) -> 
     for field, row in rows:
         getattr(part, field).append(row)
     return part
+
+
+def letter_of(head: events_pb2.CountRecord, refused: Sequence[RefusedRow]) -> bytes:
+    """Return a record of the rows that were refused, as it goes to the dead letters."""
+    readable = [(each.field, each.row) for each in refused if not isinstance(each.row, UnreadableRow)]
+    unreadable = [each.row.on_the_wire() for each in refused if isinstance(each.row, UnreadableRow)]
+    return b"".join([with_rows(head, readable).SerializeToString(deterministic=True), *unreadable])
 
 
 def halves(record: events_pb2.CountRecord) -> list[events_pb2.CountRecord]:
@@ -224,16 +231,20 @@ def _crossing(crossing: events_pb2.Crossing, oldest_us: float) -> CrossingRow:
         t_us,
         _us(crossing.decided_at, "crossings.decided_at"),
         _name(crossing.line_id, "crossings.line_id"),
-        crossing.line_version,
+        _number(crossing.line_version, "crossings.line_version"),
         direction,
         _text(crossing.class_name, "crossings.class_name"),
-        _finite(crossing.score, "crossings.score"),
+        _between(crossing.score, 0.0, 1.0, "crossings.score"),
         crossing.track,
-        crossing.sequence,
-        crossing.frame,
+        _number(crossing.sequence, "crossings.sequence"),
+        _number(crossing.frame, "crossings.frame"),
         crossing.stitched,
-        _finite(crossing.speed_m_per_s, "crossings.speed_m_per_s") if crossing.HasField("speed_m_per_s") else None,
-        _finite(crossing.heading_deg, "crossings.heading_deg") if crossing.HasField("heading_deg") else None,
+        _between(crossing.speed_m_per_s, 0.0, LARGEST_REAL, "crossings.speed_m_per_s")
+        if crossing.HasField("speed_m_per_s")
+        else None,
+        _between(crossing.heading_deg, 0.0, 360.0, "crossings.heading_deg")
+        if crossing.HasField("heading_deg")
+        else None,
     )
 
 
@@ -252,10 +263,10 @@ def _visit(visit: events_pb2.Visit) -> VisitRow:
         visit.dwell_s,
         _us(visit.decided_at, "visits.decided_at"),
         _name(visit.zone_id, "visits.zone_id"),
-        visit.zone_version,
+        _number(visit.zone_version, "visits.zone_version"),
         _text(visit.class_name, "visits.class_name"),
         visit.track,
-        visit.sequence,
+        _number(visit.sequence, "visits.sequence"),
         visit.born_inside,
         visit.lost_inside,
         visit.stitched,
@@ -265,13 +276,17 @@ def _visit(visit: events_pb2.Visit) -> VisitRow:
 
 def _occupancy(sample: events_pb2.OccupancySample) -> OccupancyRow:
     return OccupancyRow(
-        _name(sample.zone_id, "occupancy.zone_id"), _us(sample.t, "occupancy.t"), sample.zone_version, sample.count
+        _name(sample.zone_id, "occupancy.zone_id"),
+        _us(sample.t, "occupancy.t"),
+        _number(sample.zone_version, "occupancy.zone_version"),
+        _number(sample.count, "occupancy.count"),
     )
 
 
 def _trajectory(trajectory: events_pb2.Trajectory) -> TrajectoryRow:
-    _finite(trajectory.score, "trajectories.score")
-    _finite(trajectory.error_heights, "trajectories.error_heights")
+    _between(trajectory.score, 0.0, 1.0, "trajectories.score")
+    _between(trajectory.error_heights, 0.0, LARGEST_REAL, "trajectories.error_heights")
+    _number(trajectory.part, "trajectories.part")
     try:
         return trajectory_row(
             trajectory,
@@ -326,8 +341,14 @@ def _text(text: str, field: str) -> str:
     return text
 
 
-def _finite(value: float, field: str) -> float:
-    if not math.isfinite(value):
+def _between(value: float, low: float, high: float, field: str) -> float:
+    if not low <= value <= high + ROUNDING:  # also refuses NaN
+        raise MalformedRecordError(f"{field} is {value}")
+    return value
+
+
+def _number(value: int, field: str) -> int:
+    if value < 0:
         raise MalformedRecordError(f"{field} is {value}")
     return value
 

@@ -298,7 +298,7 @@ class StatusBoard:
         except DecodeError:
             _log.warning("status.undecodable", subject=message.subject)
             return
-        text = json.dumps({"type": "status", "camera_id": report.camera_id, "status": to_json(report.status)})
+        text = json.dumps({"type": "status", "camera_id": report.camera_id, "observed": to_json(report.observed)})
         if self._last.get(report.camera_id) != text:
             self._last[report.camera_id] = text
             for put in list(self._listeners):

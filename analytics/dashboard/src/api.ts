@@ -159,6 +159,12 @@ export class Api {
     }
   }
 
+  /** Ends all sessions of the user, also this one. Throws ApiError if the server did not: then all sessions go on. */
+  async logoutEverywhere(): Promise<void> {
+    await this.change("auth/logout-everywhere", {});
+    this.sessions.end(null);
+  }
+
   /**
    * Returns an access token that is valid for at least a minute, or for half its life if that is shorter. Renews the
    * token if needed. If the server refuses the renewal, the session ends. Throws ApiError if no token can be obtained.

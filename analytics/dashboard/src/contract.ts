@@ -32,7 +32,12 @@ export interface Site {
   time_zone: string;
 }
 
-export type CameraState = "waiting" | "starting" | "running" | "reconnecting" | "failed" | "finished" | "disabled";
+/** What is wanted of a camera. */
+export type CameraStatus = "active" | "inactive" | "paused" | "retired";
+
+/** What is seen of an active camera. */
+export type ObservedState =
+  "waiting" | "probing" | "starting" | "running" | "degraded" | "offline" | "failed" | "finished";
 
 export interface CameraError {
   code: string;
@@ -40,8 +45,8 @@ export interface CameraError {
   hint: string;
 }
 
-export interface CameraStatus {
-  state?: CameraState;
+export interface CameraObservation {
+  state?: ObservedState;
   worker_id?: string;
   width?: number;
   height?: number;
@@ -59,9 +64,11 @@ export interface CameraStatus {
 export interface Camera {
   camera_id: string;
   site_id: string;
-  title: string;
-  spec?: { lines?: Line[]; zones?: Zone[]; disabled?: boolean };
-  status?: CameraStatus | null;
+  name: string;
+  status: CameraStatus;
+  spec?: { lines?: Line[]; zones?: Zone[] };
+  /** Unset unless the camera is active. */
+  observed?: CameraObservation | null;
   revision: number;
 }
 
@@ -186,7 +193,7 @@ export interface CrossingMessage {
 export interface StatusMessage {
   type: "status";
   camera_id: string;
-  status: CameraStatus;
+  observed: CameraObservation;
 }
 
 export interface ErrorMessage {

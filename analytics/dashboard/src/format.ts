@@ -1,6 +1,6 @@
 /** Formats numbers, durations and times for people. Pure: the caller passes the time zone and the time. */
 
-import type { Camera, CameraError, CameraStatus } from "./contract";
+import type { Camera, CameraError, CameraObservation } from "./contract";
 
 /** Shown instead of an unknown number. Zero would be a claim. */
 export const UNKNOWN = "–";
@@ -111,11 +111,11 @@ function two(value: number): string {
 }
 
 /**
- * The warnings of a camera. Its worker reports `status`; the service of cameras adds to the stored camera that lines were
+ * The warnings of a camera. Its worker reports `observed`; the service of cameras adds to the stored camera that lines were
  * drawn on another picture, and no worker knows that after a restart.
  */
-export function warningsOf(camera: Camera, status: CameraStatus): CameraError[] {
-  const stored = (camera.status?.warnings ?? []).filter((warning) => warning.code === PICTURE_CHANGED);
+export function warningsOf(camera: Camera, status: CameraObservation): CameraError[] {
+  const stored = (camera.observed?.warnings ?? []).filter((warning) => warning.code === PICTURE_CHANGED);
   const reported = status.warnings ?? [];
   return [...stored, ...reported.filter((warning) => stored.length === 0 || warning.code !== PICTURE_CHANGED)];
 }

@@ -8,7 +8,7 @@ import { type Signal, signal } from "@preact/signals";
 import { type Api, errorText } from "./api";
 import type {
   Camera,
-  CameraStatus,
+  CameraObservation,
   CrossingMessage,
   Direction,
   ServerMessage,
@@ -64,7 +64,7 @@ export class Store {
   /** Text for screen readers. */
   readonly announcement = signal("");
 
-  private readonly statuses = new Map<string, Signal<CameraStatus>>();
+  private readonly statuses = new Map<string, Signal<CameraObservation>>();
   private readonly lineCounts = new Map<string, Signal<LineCount>>();
   private readonly pictures = new Map<string, (preview: Preview) => void>();
   private readonly crossingListeners = new Set<(crossing: CrossingMessage) => void>();
@@ -121,8 +121,8 @@ export class Store {
     this.socket.stop();
   }
 
-  status(camera: Camera): Signal<CameraStatus> {
-    return getOrCreate(this.statuses, camera.camera_id, () => camera.status ?? {});
+  status(camera: Camera): Signal<CameraObservation> {
+    return getOrCreate(this.statuses, camera.camera_id, () => camera.observed ?? {});
   }
 
   line(cameraId: string, lineId: string): Signal<LineCount> {
@@ -179,7 +179,7 @@ export class Store {
   private onMessage(message: ServerMessage): void {
     this.heardAt = this.api.now();
     if (this.counts.take(message)) return;
-    if (message.type === "status") this.onStatus(message.camera_id, message.status);
+    if (message.type === "status") this.onStatus(message.camera_id, message.observed);
     else if (message.type === "error")
       console.warn(`The server refused a message: ${message.code}: ${message.message} ${message.hint ?? ""}`.trimEnd());
   }
@@ -194,7 +194,7 @@ export class Store {
     }
   }
 
-  private onStatus(cameraId: string, status: CameraStatus): void {
+  private onStatus(cameraId: string, status: CameraObservation): void {
     const known = this.statuses.get(cameraId);
     if (!known) {
       this.camerasPoll?.now();
@@ -226,12 +226,13 @@ export class Store {
   }
 
   private async loadCameras(): Promise<number | undefined> {
-    const [sites, cameras] = await Promise.all([this.api.sites(), this.api.cameras()]);
+    const [sites, all] = await Promise.all([this.api.sites(), this.api.cameras()]);
+    const cameras = all.filter((camera) => camera.status !== "retired");
     this.sites.value = sites;
     for (const camera of cameras) {
       const known = this.status(camera);
       // The socket may have delivered a newer status while this request was in flight.
-      if (camera.status && reportedAt(camera.status) >= reportedAt(known.value)) known.value = camera.status;
+      if (camera.observed && reportedAt(camera.observed) >= reportedAt(known.value)) known.value = camera.observed;
     }
     this.cameras.value = cameras;
     return cameras.length === 0 ? NO_CAMERAS_EVERY_MS : undefined;
@@ -271,7 +272,7 @@ export class Store {
   }
 }
 
-function reportedAt(status: CameraStatus): number {
+function reportedAt(status: CameraObservation): number {
   return status.reported_at ? Date.parse(status.reported_at) : 0;
 }
 

@@ -62,9 +62,10 @@ describe("warnings", () => {
   const camera = (...warnings: ReturnType<typeof warning>[]) => ({
     camera_id: "door",
     site_id: "lab",
-    title: "",
+    name: "Door",
+    status: "active" as const,
     revision: 1,
-    status: { warnings },
+    observed: { warnings },
   });
 
   test("are those of the worker, and the stored one of a changed picture, once", () => {

@@ -67,7 +67,7 @@ MEANINGS: Final[Mapping[Permission, str]] = {
     Permission.USER_WRITE: "Change users, roles, grants and sessions",
     Permission.USER_IMPERSONATE: "Act for another user; the audit names the real caller",
     Permission.SELF_READ: "See one's own profile and sessions",
-    Permission.SELF_WRITE: "Change one's own profile and password, end one's own sessions",
+    Permission.SELF_WRITE: "Change one's own profile, password, second factor and API keys, end one's own sessions",
     Permission.AUDIT_READ: "See the audit",
     Permission.SYSTEM_ADMIN: "Change settings of the system, see its logs",
 }
@@ -81,6 +81,11 @@ NOT_WHILE_ACTING: Final = frozenset({Permission.SELF_WRITE, Permission.USER_WRIT
 
 All methods that change accounts need one of them: passwords, second factors, keys, sessions, profiles, users, roles,
 grants, invites and identities.
+"""
+NOT_WITH_KEYS: Final = frozenset({Permission.SELF_WRITE})
+"""Permissions that an API key never has: who steals a key must not be able to change, keep or end the account.
+
+All methods that change the caller's own account need one of them: profile, password, second factor, keys and sessions.
 """
 
 EARLIER: Final[Mapping[str, frozenset[Permission]]] = {

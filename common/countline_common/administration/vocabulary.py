@@ -116,6 +116,16 @@ SETTINGS: Final[dict[str, SettingKind]] = {
             effect=AT_REFRESH,
         ),
         SettingKind(
+            "session.oidc_hours",
+            "12",
+            "Hours after which a login of a user who is linked to an identity provider ends, in use or not, so that "
+            "the groups apply again. 0: no such end.",
+            minimum=1,
+            maximum=8760,
+            effect=AT_REFRESH,
+            zero_accepted=True,
+        ),
+        SettingKind(
             "second_factor_roles",
             "",
             "Roles whose users must have a second factor, separated by commas; empty for no role.",

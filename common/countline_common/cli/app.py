@@ -24,6 +24,7 @@ from countline_common.access.api_keys import VARIABLE as API_KEY_VARIABLE
 from countline_common.cli.standard_output import discard_output, prepare_streams
 from countline_common.cli.usage import CommandUsageError, usage_errors
 from countline_common.errors import CountlineError
+from countline_common.secrets.core_dumps import forbid_core_dumps
 
 ENTRY_POINT_GROUP: Final = "countline.commands"
 NAME: Final = "countline"
@@ -228,6 +229,7 @@ def report(error: CountlineError) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    forbid_core_dumps()
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # a failed TLS handshake is our error to report
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup` ignores the end of the terminal

@@ -11,7 +11,7 @@ look at every caller.
 | `count CLIP --json` | pipelines | the counts of a clip | models: quantize/counting, deploy/golden |
 | `models prepare FILE --json` | models | a contract model from an ONNX file | common: triton/private, for `count` |
 | `models render-demo --json` | models | the demo's clips with their truth | models: deploy/golden; local: demo/site |
-| `audit protect` | control-plane | tables of the audit that the service cannot change | local: up/audit_protection |
+| `audit protect` | control-plane | tables of the audit that the service cannot change | local: up/database_protection |
 | `serve all` | control-plane | the control-plane as a process | local: parts/services |
 | `analytics ingest`, `analytics api` | analytics | ingest and gateway as processes | local: parts/services |
 | `worker` | pipelines | a worker as a process | local: parts/services |

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import BinaryIO, Final, Self, cast
 
 from countline_common.errors import AlreadyExistsError, CountlineError, InvalidInputError, ResourceExhaustedError
+from countline_common.files.pipes import open_pipe
 
 PART_PREFIX: Final = ".countline-"
 PART_SUFFIX: Final = ".part"
@@ -145,6 +146,8 @@ class OutputFile:
             )
         if descriptor is not None:
             return os.fdopen(os.dup(descriptor), "wb")
+        if stat.S_ISFIFO(kind):
+            return open_pipe(place)
         if kind and not stat.S_ISREG(kind):
             return place.open("wb")
         if kind and not os.access(place, os.W_OK):
@@ -256,6 +259,8 @@ def unwritable(what: str, error: OSError) -> CountlineError:
     message = f"cannot write {what}: {error.strerror or error}"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return ResourceExhaustedError(message, hint="free some space, or write to another disk")
+    if error.errno in {errno.EPIPE, errno.ETIMEDOUT}:
+        return InvalidInputError(message, hint="start the program that reads the pipe first, and keep it reading")
     return InvalidInputError(message, hint="name a file in an existing folder that you may write to")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from countline_common.access.scopes import Reach
-from countline_common.access.vocabulary import NOT_WHILE_ACTING
+from countline_common.access.vocabulary import NOT_WHILE_ACTING, NOT_WITH_KEYS
 from countline_common.audit.calls import AuditedCall
 from countline_common.errors import PermissionDeniedError, UnauthenticatedError
 from countline_common.grpc.permissions import MethodPolicy, ResourceRule
@@ -56,7 +56,7 @@ def check_permission(principal: Principal, method: str, policy: MethodPolicy) ->
 
     Raises:
         PermissionDeniedError: the caller lacks the permission, the method names none, or the method is closed to
-            callers who act for another user.
+            callers who act for another user or call with an API key.
     """
     if not policy.permission or policy.resource is None:
         raise PermissionDeniedError(f"{method} names no permission or no resource, so no caller is permitted")
@@ -64,6 +64,11 @@ def check_permission(principal: Principal, method: str, policy: MethodPolicy) ->
         raise PermissionDeniedError(
             f"{principal.actor.name} may not call {method} while acting for {principal.name}",
             hint="call it with your own login",
+        )
+    if principal.key_id and policy.permission in NOT_WITH_KEYS:
+        raise PermissionDeniedError(
+            f"an API key cannot change the account of its owner, so it may not call {method}",
+            hint="log in: countline login; an administrator changes service accounts",
         )
     require(principal, policy.permission, f"call {method}")
 

@@ -39,10 +39,9 @@ from countline_common.grpc.permissions import OPEN_SERVICES, method_policy
 from countline_common.grpc.texts import check_texts
 from countline_common.grpc.tokens import Principal, TokenVerifier
 from countline_common.http.client_address import Network, caller_address
-from countline_common.http.request_ids import request_id_of
+from countline_common.http.request_ids import REQUEST_ID_KEY, request_id_of
 from countline_common.logs import get_logger
 
-REQUEST_ID_KEY: Final = "x-request-id"
 DRAIN_S: Final = 2.0
 """How long the messages of a refused stream are read at most."""
 RECHECK_S: Final = 1.0
@@ -61,7 +60,6 @@ Translate = Callable[[Exception], CountlineError | None]
 
 _log = get_logger(__name__)
 _principal: ContextVar[Principal | None] = ContextVar("principal", default=None)
-_request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def current_principal() -> Principal:
@@ -120,7 +118,6 @@ class _Call:
         return AuditedCall(self._method.strip("/"), self._id, address)
 
     def __enter__(self) -> Self:
-        _request_id.set(self._id)
         bind_contextvars(request_id=self._id)
         _principal.set(None)
         set_current_call(self._audited)

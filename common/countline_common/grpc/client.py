@@ -151,7 +151,7 @@ class _Channels:
         if target.acting_for is not None:
             own = self.open(target.endpoints.auth)
             acting, auth = act_pb2_grpc.ActingServiceStub(own), auth_pb2_grpc.AuthServiceStub(own)
-            self.caller = ActingSession(acting, auth, target.acting_for)
+            self.caller = ActingSession(acting, auth, target.acting_for, target.endpoints.auth)
             self._interceptors = _interceptors(self.caller)
 
     def open(self, address: str) -> grpc.aio.Channel:

@@ -20,6 +20,7 @@ from countline_common.access.api_keys import read_key
 from countline_common.errors import CountlineError, UnauthenticatedError, UnavailableError
 from countline_common.grpc.errors import translated
 from countline_common.grpc.tokens import Principal, TokenVerifier
+from countline_common.http.request_ids import request_metadata
 
 MOST_KEPT: Final = 10_000
 """Keys whose result is kept; the one that was not used for the longest time goes first."""
@@ -140,7 +141,8 @@ def remote_exchange(channel: grpc.aio.Channel) -> Exchange:
     async def exchange(key: str) -> str:
         try:
             with translated():
-                answer = await stub.ExchangeKey(keys_pb2.ExchangeKeyRequest(key=key), timeout=EXCHANGE_TIMEOUT_S)
+                request = keys_pb2.ExchangeKeyRequest(key=key)
+                answer = await stub.ExchangeKey(request, timeout=EXCHANGE_TIMEOUT_S, metadata=request_metadata())
         except UnauthenticatedError:
             raise
         except CountlineError as error:

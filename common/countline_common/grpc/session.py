@@ -91,7 +91,7 @@ class LoginSession:
             UnauthenticatedError: the code is wrong, or the challenge has expired.
         """
         request = factor_pb2.FinishLoginRequest(challenge=challenge.challenge, code=code)
-        with translated():
+        with translated(self._target.endpoints.auth):
             response = await self._factor.FinishLogin(request, timeout=CALL_TIMEOUT_S)
         self._save(response.tokens, response.user)
         return response
@@ -102,7 +102,7 @@ class LoginSession:
         Raises:
             ConflictError: no identity provider is configured.
         """
-        with translated():
+        with translated(self._target.endpoints.auth):
             request = oidc_pb2.StartOidcLoginRequest(redirect_uri=redirect_uri)
             return await self._oidc.StartOidcLogin(request, timeout=CALL_TIMEOUT_S)
 
@@ -112,7 +112,7 @@ class LoginSession:
         Raises:
             UnauthenticatedError: the provider refused the login, or the answer belongs to another one.
         """
-        with translated():
+        with translated(self._target.endpoints.auth):
             response = await self._oidc.FinishOidcLogin(request, timeout=CALL_TIMEOUT_S)
         self._save(response.tokens, response.user)
         return response.user
@@ -126,7 +126,7 @@ class LoginSession:
         login = self._target.login_file.load()
         if login is None:
             return
-        with translated():
+        with translated(self._target.endpoints.auth):
             request = auth_pb2.LogoutRequest(refresh_token=login.refresh_token)
             await self._auth.Logout(request, timeout=CALL_TIMEOUT_S)
         self._target.login_file.delete()
@@ -169,7 +169,7 @@ class LoginSession:
     async def _renewed(self, stored: Login | None) -> Login:
         if stored is not None and stored.refresh_expires_at > time.time():
             try:
-                with translated():
+                with translated(self._target.endpoints.auth):
                     request = auth_pb2.RefreshTokenRequest(refresh_token=stored.refresh_token)
                     response = await self._auth.RefreshToken(request, timeout=CALL_TIMEOUT_S)
                 return replace(_login(response.tokens, stored.username), made_with=stored.made_with)
@@ -195,7 +195,7 @@ class LoginSession:
 
     async def _call_login(self, username: str, password: str) -> auth_pb2.LoginResponse:
         request = auth_pb2.LoginRequest(username=username, password=password)
-        with translated():
+        with translated(self._target.endpoints.auth):
             return await self._auth.Login(request, timeout=CALL_TIMEOUT_S)
 
     def _password(self) -> str:
@@ -222,6 +222,7 @@ class ActingSession:
         acting: the service of acting; its calls carry the caller's own login.
         auth: the auth service, likewise.
         wanted: for whom, and why.
+        address: HOST:PORT of auth, for errors.
     """
 
     has_key: Final = False
@@ -231,10 +232,12 @@ class ActingSession:
         acting: "act_pb2_grpc.ActingServiceAsyncStub",
         auth: "auth_pb2_grpc.AuthServiceAsyncStub",
         wanted: ActingFor,
+        address: str,
     ) -> None:
         self._acting = acting
         self._auth = auth
         self._wanted = wanted
+        self._address = address
         self._kept = act_pb2.ActForResponse()
         self._renewing = asyncio.Lock()
 
@@ -247,7 +250,7 @@ class ActingSession:
         """
         async with self._renewing:
             if time.time() >= from_timestamp(self._kept.expires_at) - RENEWED_BEFORE_S:
-                with translated():
+                with translated(self._address):
                     request = act_pb2.ActForRequest(user_id=await self._user_id(), reason=self._wanted.reason)
                     self._kept = await self._acting.ActFor(request, timeout=CALL_TIMEOUT_S)
             return self._kept.access_token

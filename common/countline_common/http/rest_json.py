@@ -1,9 +1,11 @@
 """Messages of the contract as JSON: the shape that REST and every `--json` option share.
 
 Fields have their names in the .proto (snake_case) or the `json_name` that is written there; enums are lower-case words
-without their prefix; times are RFC 3339; numbers are numbers. A scalar is always present, a message only if it is set.
+without their prefix; times are RFC 3339; numbers are numbers; bytes are base64. A scalar is always present, a message
+only if it is set.
 """
 
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -46,13 +48,13 @@ def json_name(field: Any) -> str:
 
 
 def enum_word(enum: Any, number: int) -> str:
-    """`CAMERA_STATE_RUNNING` as `running`; a number that no release knows as itself."""
+    """`OBSERVED_STATE_RUNNING` as `running`; a number that no release knows as itself."""
     value = enum.values_by_number.get(number)
     return str(value.name).removeprefix(enum_prefix(enum)).lower() if value is not None else str(number)
 
 
 def enum_prefix(enum: Any) -> str:
-    """What the values of an enum begin with, such as `CAMERA_STATE_`."""
+    """What the values of an enum begin with, such as `OBSERVED_STATE_`."""
     name = str(enum.name)
     return "".join(f"_{c}" if c.isupper() and i else c for i, c in enumerate(name)).upper() + "_"
 
@@ -63,4 +65,4 @@ def _value(field: Any, value: Any) -> Any:
         return well_known(value) if well_known is not None else to_json(value)
     if field.enum_type is not None:
         return enum_word(field.enum_type, value)
-    return value
+    return b64encode(value).decode() if isinstance(value, bytes) else value

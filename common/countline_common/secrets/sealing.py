@@ -50,7 +50,7 @@ def seal(key: Key, secret: bytes, place: str) -> bytes:
     Args:
         key: seals them.
         secret: the bytes.
-        place: where the result is stored, such as `cameras.source_url:door`; needed again to open it.
+        place: where the result is stored, such as `cameras.stream_url:door`; needed again to open it.
 
     Returns:
         The nonce, then the ciphertext with its tag of 16 bytes.

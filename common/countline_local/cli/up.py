@@ -21,9 +21,9 @@ from countline_local.supervision.folder_lock import FolderLock
 from countline_local.supervision.log_files import size_bytes, tail
 from countline_local.supervision.ports import parse_wishes
 from countline_local.supervision.state_files import has_room
-from countline_local.up.audit_protection import protect_audit
 from countline_local.up.camera_events import show_camera_events
 from countline_local.up.certificates import keep_certificates
+from countline_local.up.database_protection import protect_databases
 from countline_local.up.run import Background, Up, UpOptions
 from countline_local.up.state import first_password, make_folders, read_status, writing_to
 
@@ -78,7 +78,7 @@ def log_to(folder: DataFolder) -> Iterator[None]:
 
 def background_work(*, demo: bool) -> list[Background]:
     """The work that runs beside the parts."""
-    always: list[Background] = [show_camera_events, keep_certificates, protect_audit]
+    always: list[Background] = [show_camera_events, keep_certificates, protect_databases]
     return [*always, set_up_demo] if demo else always
 
 

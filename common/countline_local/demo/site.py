@@ -87,10 +87,10 @@ class SiteClip:
         """The camera that plays the clip."""
         lines = [cameras_pb2.Line(line_id=name, points=_to_proto(points)) for name, points in self.lines]
         zones = [cameras_pb2.Zone(zone_id=name, polygon=_to_proto(points)) for name, points in self.zones]
-        spec = cameras_pb2.CameraSpec(
-            source_url=self.path.as_uri(), model=MODEL, lines=lines, zones=zones, playback=cameras_pb2.PLAYBACK_LOOP
+        spec = cameras_pb2.CameraSpec(model=MODEL, lines=lines, zones=zones, playback=cameras_pb2.PLAYBACK_LOOP)
+        return cameras_pb2.Camera(
+            camera_id=self.name, site_id=SITE, name=self.title, stream_url=self.path.as_uri(), spec=spec
         )
-        return cameras_pb2.Camera(camera_id=self.name, site_id=SITE, title=self.title, spec=spec)
 
     def truth_sets(self) -> list[dict[str, Any]]:
         """One truth set per line in the form of REST, also for lines without crossings."""

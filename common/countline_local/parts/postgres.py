@@ -5,7 +5,8 @@ nothing outside the data folder. PostgreSQL refuses to run as root, so as root i
 If that user cannot reach the data or the binaries (a home of mode 0700, say), the process gets the one capability to
 read past folder modes, and no mode is opened.
 
-The server listens on 127.0.0.1 only and has no Unix socket. It holds three databases, each with its own role.
+The server listens on 127.0.0.1 only and has no Unix socket. It holds three databases, each with a role of its own,
+which does not own it.
 """
 
 import ctypes
@@ -144,8 +145,8 @@ class PostgresServer:
         for name in DATABASES:
             statements += [
                 f"CREATE ROLE {name} LOGIN PASSWORD '{self._password(name)}'",
-                f"CREATE DATABASE {name} OWNER {name} TEMPLATE template0",
-                f"REVOKE ALL ON DATABASE {name} FROM PUBLIC",
+                f"CREATE DATABASE {name} TEMPLATE template0",
+                *database_rights(name),
             ]
         return "\n".join(statements) + "\n"
 
@@ -178,6 +179,14 @@ class PostgresServer:
 
     def _prefix(self) -> list[str]:
         return self._user.prefix() if self._user is not None else []
+
+
+def database_rights(name: str) -> tuple[str, ...]:
+    """SQL that lets only the role of a service into its database, where it may create schemas and owns these."""
+    return (
+        f"REVOKE ALL ON DATABASE {name} FROM PUBLIC",
+        f"GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {name} TO {name}",
+    )
 
 
 def _sync_filesystem(folder: Path) -> None:

@@ -1,9 +1,12 @@
 """Takes the tables of the audit from the role of the service, so that it can read and insert, and nothing else.
 
-The tables then belong to `countline_audit`, a role that cannot log in. Rows can be deleted through `audit.purge` only,
-which refuses rows that are young. A superuser runs this once, after the service of auth has started once.
+The tables then belong to `countline_audit`, a role that cannot log in, and the database to the superuser who runs this:
+its owner could delete it. Rows can be deleted through `audit.purge` only (`purge.sql`), which refuses rows that are
+young, and which alone writes checkpoints of purges. A superuser runs this after the service of auth has started once,
+and again after an upgrade: `countline audit verify` says when.
 """
 
+from importlib.resources import files
 from typing import Final
 
 import psycopg
@@ -12,30 +15,44 @@ from psycopg import sql
 from countline_common.errors import CountlineError, InvalidInputError, UnavailableError
 
 CONNECT_TIMEOUT_S: Final = 10
+PURGE: Final = files("countline_control.audit").joinpath("purge.sql").read_text()
+"""The function `audit.purge`. A migration creates it too, where the audit is not protected."""
 _STATEMENTS: Final = """
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'countline_audit') THEN
         CREATE ROLE countline_audit NOLOGIN;
     END IF;
 END $$;
+ALTER DATABASE {database} OWNER TO CURRENT_USER;
+GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {database} TO {role};
 ALTER SCHEMA audit OWNER TO countline_audit;
 ALTER TABLE audit.audit_logs OWNER TO countline_audit;
 ALTER TABLE audit.checkpoints OWNER TO countline_audit;
-ALTER FUNCTION audit.purge(bigint, integer) OWNER TO countline_audit;
+DROP FUNCTION IF EXISTS audit.purge(bigint, integer);
+{purge};
+ALTER FUNCTION audit.purge(bigint, integer, bigint, text, bytea) OWNER TO countline_audit;
 REVOKE ALL ON SCHEMA audit FROM PUBLIC, {role};
 REVOKE ALL ON ALL TABLES IN SCHEMA audit FROM PUBLIC, {role};
-REVOKE ALL ON FUNCTION audit.purge(bigint, integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit.purge(bigint, integer, bigint, text, bytea) FROM PUBLIC, {role};
 GRANT USAGE ON SCHEMA audit TO {role};
 -- Without `received_at`: the moment from which retention counts is PostgreSQL's.
 GRANT SELECT, INSERT (sequence, hashed_text, hash, signature) ON audit.audit_logs TO {role};
 GRANT SELECT, INSERT ON audit.checkpoints TO {role};
-GRANT EXECUTE ON FUNCTION audit.purge(bigint, integer) TO {role};
+-- The function writes as the owner, to whom these policies do not apply.
+ALTER TABLE audit.checkpoints ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS readable ON audit.checkpoints;
+CREATE POLICY readable ON audit.checkpoints FOR SELECT USING (true);
+DROP POLICY IF EXISTS no_purges ON audit.checkpoints;
+CREATE POLICY no_purges ON audit.checkpoints FOR INSERT WITH CHECK (NOT purge);
+GRANT EXECUTE ON FUNCTION audit.purge(bigint, integer, bigint, text, bytea) TO {role};
 """
 
 
-def statements(role: str) -> sql.Composed:
-    """Return the SQL for the role of the service."""
-    return sql.SQL(_STATEMENTS).format(role=sql.Identifier(role))
+def statements(database: str, role: str) -> sql.Composed:
+    """Return the SQL for a database and the role of the service."""
+    return sql.SQL(_STATEMENTS).format(
+        database=sql.Identifier(database), role=sql.Identifier(role), purge=sql.SQL(PURGE)
+    )
 
 
 def protect(dsn: str, role: str) -> None:
@@ -52,7 +69,7 @@ def protect(dsn: str, role: str) -> None:
     try:
         with psycopg.connect(dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             _check_role(connection, role)
-            connection.execute(statements(role))
+            connection.execute(statements(connection.info.dbname, role))
     except psycopg.OperationalError as error:
         raise UnavailableError(
             f"PostgreSQL does not answer: {str(error).strip()}", hint="check the address and that PostgreSQL runs"

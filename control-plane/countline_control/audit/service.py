@@ -61,7 +61,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         self, request: audit_pb2.ListAuditRowsRequest, context: Context
     ) -> audit_pb2.ListAuditRowsResponse:
         wanted = _filter(request)
-        filters = json.dumps([wanted.actor, wanted.resource, wanted.method, wanted.outcome])
+        filters = json.dumps([wanted.actor, wanted.resource, wanted.method, wanted.outcome, wanted.on_behalf_of])
         asked = page(request.page_size, request.page_token, filters)
         before = _sequence(asked.after)
         found = await self._database.read(
@@ -148,7 +148,7 @@ def _filter(request: audit_pb2.ListAuditRowsRequest) -> RowFilter:
         problem = FieldProblem("start", "must lie before the end")
         raise InvalidInputError("the time span is empty", fields=(problem,))
     outcome = request.outcome if request.outcome == "refused" else request.outcome.upper()
-    return RowFilter(request.actor, request.resource, request.method, outcome, start, end)
+    return RowFilter(request.actor, request.resource, request.method, outcome, start, end, request.on_behalf_of)
 
 
 def _us(moment: Timestamp) -> int:

@@ -5,21 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, insert, or_, select, text
+from sqlalchemy import ColumnElement, cast, func, insert, or_, select, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from countline_common.data.audit_rights import IS_PROTECTED
 from countline_control.audit.chain import GENESIS, Checkpoint, Link
 from countline_control.audit.tables import audit_logs, checkpoints
 
 LOCK: Final = 0x61756469
 """Key of the lock under which rows are chained."""
-IS_PROTECTED: Final = """
-    SELECT NOT (has_table_privilege('audit.audit_logs', 'UPDATE') OR has_table_privilege('audit.audit_logs', 'DELETE')
-        OR has_table_privilege('audit.audit_logs', 'TRUNCATE')
-        OR pg_has_role((SELECT relowner FROM pg_class WHERE oid = 'audit.audit_logs'::regclass), 'MEMBER')
-        OR pg_has_role((SELECT nspowner FROM pg_namespace WHERE nspname = 'audit'), 'MEMBER'))
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +28,7 @@ class RowFilter:
     outcome: str = ""
     start_us: int | None = None
     end_us: int | None = None
+    on_behalf_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +90,10 @@ def _conditions(wanted: RowFilter) -> Iterator[ColumnElement[bool]]:
     columns = audit_logs.c
     if wanted.actor:
         yield or_(columns.actor_name == wanted.actor, columns.actor_subject == wanted.actor)
+    if wanted.on_behalf_of:
+        # Few rows have it, so it is no column: PostgreSQL reads it from the text.
+        user = cast(columns.hashed_text, JSONB)["on_behalf_of"]
+        yield or_(user["name"].astext == wanted.on_behalf_of, user["subject"].astext == wanted.on_behalf_of)
     if wanted.resource.endswith("/"):
         yield columns.resource.startswith(wanted.resource, autoescape=True)
     elif wanted.resource:
@@ -119,8 +120,10 @@ async def row_at(connection: AsyncConnection, sequence: int) -> StoredRow | None
 
 
 async def last_before(connection: AsyncConnection, moment: datetime) -> Link | None:
-    """Return the last row that was stored before a moment."""
-    query = select(audit_logs).where(audit_logs.c.received_at < moment).order_by(audit_logs.c.sequence.desc()).limit(1)
+    """Return the last row that was stored before a moment, and that a checkpoint covers."""
+    signed = select(func.max(checkpoints.c.sequence)).where(~checkpoints.c.purge).scalar_subquery()
+    is_due = (audit_logs.c.received_at < moment) & (audit_logs.c.sequence <= signed)
+    query = select(audit_logs).where(is_due).order_by(audit_logs.c.sequence.desc()).limit(1)
     row = (await connection.execute(query)).mappings().first()
     return _stored(row).link if row is not None else None
 
@@ -136,7 +139,8 @@ async def add_checkpoint(connection: AsyncConnection, checkpoint: Checkpoint) ->
         "signature": checkpoint.signature,
     }
     statement = upsert(checkpoints).values(values).on_conflict_do_nothing()
-    return (await connection.execute(statement)).rowcount == 1
+    # The driver does not count rows that an INSERT adds.
+    return (await connection.execute(statement.returning(checkpoints.c.sequence))).first() is not None
 
 
 async def checkpoints_behind(connection: AsyncConnection, after: int, until: int | None = None) -> list[Checkpoint]:
@@ -154,17 +158,24 @@ async def last_signed(connection: AsyncConnection) -> tuple[int, bytes]:
     return (row.sequence, row.hash) if row is not None else (0, GENESIS)
 
 
-async def purge(connection: AsyncConnection, until: int, days: int) -> int:
-    """Delete the rows up to a signed checkpoint of a purge; return how many.
+async def purge(connection: AsyncConnection, checkpoint: Checkpoint, days: int) -> int:
+    """Delete the rows up to a signed checkpoint of a purge, and store the checkpoint; return how many.
 
     PostgreSQL's function `audit.purge` deletes nothing that is younger than `days`, nor than 30 days.
     """
-    found = await connection.scalar(text("SELECT audit.purge(:until, :days)"), {"until": until, "days": days})
+    values = {
+        "up_to": checkpoint.sequence,
+        "days": days,
+        "at_us": checkpoint.at_us,
+        "key_id": checkpoint.key_id,
+        "signature": checkpoint.signature,
+    }
+    found = await connection.scalar(text("SELECT audit.purge(:up_to, :days, :at_us, :key_id, :signature)"), values)
     return int(found or 0)
 
 
 async def is_protected(connection: AsyncConnection) -> bool:
-    """Whether the role of this connection may neither change nor delete rows, nor drop their table."""
+    """Whether the role of this connection may read and insert rows, and nothing else."""
     return bool(await connection.scalar(text(IS_PROTECTED)))
 
 

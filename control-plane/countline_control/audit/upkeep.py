@@ -113,19 +113,21 @@ class AuditUpkeep:
         jetstream = self._jetstream()
         if jetstream is None:
             return
-        last = await _last_published(jetstream)
-        missing = await self._database.read(lambda connection: store.checkpoints_behind(connection, last))
-        for checkpoint in missing:
-            if not checkpoint.purge:
-                await _publish(jetstream, checkpoint)
+        for purge in (False, True):
+            last = await _last_published(jetstream, purge=purge)
+            behind = await self._database.read(partial(store.checkpoints_behind, after=last))
+            for checkpoint in behind:
+                if checkpoint.purge == purge:
+                    await _publish(jetstream, checkpoint)
 
     async def purge(self) -> int:
-        """Delete rows older than the retention; return how many. A published checkpoint stands for them first.
+        """Delete signed rows older than the retention; return how many. A checkpoint stands for them.
 
-        Without NATS nothing is purged: a checkpoint that only the database holds proves less.
+        Without NATS nothing is purged: a checkpoint that only the database holds proves less. If NATS goes away now,
+        `publish` catches up.
         """
-        jetstream, days = self._jetstream(), self._retention_days()
-        if jetstream is None:
+        days = self._retention_days()
+        if self._jetstream() is None:
             return 0
         before = to_datetime(self._clock()) - timedelta(days=days)
         last = await self._database.read(lambda connection: store.last_before(connection, before))
@@ -133,11 +135,8 @@ class AuditUpkeep:
             return 0
         checkpoint = self._signer.checkpoint(last.sequence, last.hash, self._now_us(), purge=True)
         async with self._database.begin() as connection:
-            is_new = await store.add_checkpoint(connection, checkpoint)
-        if is_new:
-            await _publish(jetstream, checkpoint)
-        async with self._database.begin() as connection:
-            purged = await store.purge(connection, last.sequence, days)
+            purged = await store.purge(connection, checkpoint, days)
+        await self.publish()
         _log.info("audit.purged", rows=purged, until=last.sequence)
         return purged
 
@@ -145,9 +144,9 @@ class AuditUpkeep:
         return round(self._clock() * MICROSECONDS)
 
 
-async def _last_published(jetstream: JetStreamContext) -> int:
+async def _last_published(jetstream: JetStreamContext, *, purge: bool) -> int:
     try:
-        message = await jetstream.get_last_msg(AUDIT_CHECKPOINTS, checkpoint_subject(purge=False))
+        message = await jetstream.get_last_msg(AUDIT_CHECKPOINTS, checkpoint_subject(purge=purge))
     except NotFoundError:
         return 0
     return audit_pb2.AuditCheckpoint.FromString(message.data or b"").sequence

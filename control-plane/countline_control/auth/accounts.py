@@ -12,7 +12,6 @@ from countline_common.grpc.calls import Context, current_principal
 from countline_common.times import to_timestamp
 from countline_control.auth import domain, store
 from countline_control.auth.base import place_of
-from countline_control.auth.domain import StoredUser
 from countline_control.auth.limiter import forget_user
 from countline_control.auth.messages import session_message, user_message
 from countline_control.auth.profiles import no_session
@@ -44,10 +43,8 @@ class AccountMethods(UserMethods):
                     "no user resets its own password: a stolen login would take the account over",
                     hint="change it: countline password",
                 )
-            user = replace(_revised(before), password_hash=hashed, must_change_password=True, password_expires_at=until)
-            await store.update_user(connection, user)
-            await store.end_sessions(connection, user.user_id, self._now())
-            await self._end_access(connection, user.user_id, access_revision=user.access_revision)
+            user = replace(before, password_hash=hashed, must_change_password=True, password_expires_at=until)
+            user = await self._update_ending_sessions(connection, user)
             await self._record_user(connection, "password_reset", user, holder.name, before=before)
         self.password_changed(user.username)
         return auth_pb2.ResetPasswordResponse(password=password, expires_at=to_timestamp(until.timestamp()))
@@ -57,10 +54,8 @@ class AccountMethods(UserMethods):
             holder, user = await self._changed(connection, request.user_id, "disable")
             if user.disabled_at is None:
                 await self._check_remains(connection, user, "disabled")
-                before, user = user, replace(_revised(user), disabled_at=self._now())
-                await store.update_user(connection, user)
-                await store.end_sessions(connection, user.user_id, self._now())
-                await self._end_access(connection, user.user_id, access_revision=user.access_revision)
+                before, user = user, replace(user, disabled_at=self._now())
+                user = await self._update_ending_sessions(connection, user)
                 await self._record_user(connection, "disabled", user, holder.name, before=before)
         return auth_pb2.DisableUserResponse(user=user_message(user))
 
@@ -68,7 +63,7 @@ class AccountMethods(UserMethods):
         async with self._database.begin() as connection:
             holder, user = await self._changed(connection, request.user_id, "enable")
             if user.disabled_at is not None:
-                before, user = user, replace(_revised(user), disabled_at=None)
+                before, user = user, replace(user.revised(), disabled_at=None)
                 await store.update_user(connection, user)
                 await self._record_user(connection, "enabled", user, holder.name, before=before)
         return auth_pb2.EnableUserResponse(user=user_message(user))
@@ -109,8 +104,3 @@ class AccountMethods(UserMethods):
             await self._logout_everywhere(connection, user.user_id)
             await self.outbox.record(connection, place_of(user))
         return auth_pb2.LogoutUserResponse()
-
-
-def _revised(user: StoredUser) -> StoredUser:
-    """Return a user whose earlier access tokens are outdated."""
-    return replace(user, revision=user.revision + 1, access_revision=user.access_revision + 1)

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
@@ -23,7 +22,7 @@ from countline_common.times import to_datetime, to_timestamp
 from countline_control.auth import store
 from countline_control.auth.access.holding import Grantor, check_may_give
 from countline_control.auth.access.places import PlaceSource
-from countline_control.auth.domain import IssuedTokens, StoredUser
+from countline_control.auth.domain import StoredUser
 from countline_control.auth.keys.store import get_key
 from countline_control.auth.messages import user_message
 from countline_control.auth.passwords import Passwords
@@ -32,7 +31,6 @@ from countline_control.database import Database
 
 ACCESS_LIFETIME_S: Final = 5 * 60
 """Short: services other than auth check tokens without a lookup, so a token works until it expires."""
-DAY_S: Final = 24 * 3600
 
 
 class AuthBase:
@@ -116,7 +114,7 @@ class AuthBase:
         """
         principal = current_principal()
         if principal.actor is not None:
-            await self._check_actor(connection, principal.actor)
+            await _check_actor(connection, principal.actor, self._now())
             return principal.held
         if principal.key_id:
             key = await get_key(connection, principal.key_id)
@@ -126,17 +124,6 @@ class AuthBase:
         if principal.session_id and not await store.is_open(connection, principal.session_id):
             raise UnauthenticatedError("this session has ended", hint="log in again: countline login")
         return user.usable_in_session(self._factor_roles())
-
-    async def _check_actor(self, connection: AsyncConnection, actor: RealCaller) -> None:
-        """Check that the access of the real caller is as it was when its token was issued.
-
-        Raises:
-            UnauthenticatedError: it has ended or changed.
-        """
-        user, key = await store.get_user(connection, actor.subject), await get_key(connection, actor.session_id)
-        is_open = key.works(self._now()) if key is not None else await store.is_open(connection, actor.session_id)
-        if user is None or user.access_revision != actor.access_revision or not is_open:
-            raise UnauthenticatedError(f"the login of {actor.name} has ended or changed", hint="log in again")
 
     def _factor_roles(self) -> frozenset[str]:
         """Roles that require a second factor."""
@@ -156,15 +143,6 @@ class AuthBase:
         message = user_message(user)
         message.must_set_up_second_factor = user.must_set_up_factor(self._factor_roles())
         return message
-
-    async def _issue(self, connection: AsyncConnection, session_id: str, user: StoredUser) -> IssuedTokens:
-        refresh = secrets.token_urlsafe(32)
-        now = self._clock()
-        until = now + self.current.number("session.days") * DAY_S
-        await store.insert_token(connection, hash_of(refresh), session_id, to_datetime(now), to_datetime(until))
-        required = self._factor_roles()
-        access = self._signed(user, user.usable_in_session(required), session_id, pending=user.pending(required))
-        return IssuedTokens(access, refresh, now + ACCESS_LIFETIME_S, until)
 
     def _signed(
         self,
@@ -211,6 +189,25 @@ class AuthBase:
         revisions = await store.end_access(connection, [user_id])
         await self._end_access(connection, user_id, access_revision=revisions[user_id])
 
+    async def _update_ending_sessions(
+        self, connection: AsyncConnection, user: StoredUser, *, keep: str = ""
+    ) -> StoredUser:
+        """Store a changed user, and end the sessions and the access tokens of the user.
+
+        Args:
+            connection: of the transaction of the change.
+            user: with the change.
+            keep: a session that stays open. It has to refresh its access token.
+
+        Returns:
+            The user as it is stored, with its new revisions.
+        """
+        user = user.revised()
+        await store.update_user(connection, user)
+        await store.end_sessions(connection, user.user_id, self._now(), keep=keep)
+        await self._end_access(connection, user.user_id, access_revision=user.access_revision)
+        return user
+
     async def _record_user(
         self, connection: AsyncConnection, event: str, user: StoredUser, actor: str, *, before: StoredUser | None = None
     ) -> None:
@@ -227,6 +224,18 @@ class AuthBase:
         await self.outbox.add(connection, "user", event, actor, message)
         old, new = (message, None) if event == "deleted" else (old, message)
         await self.outbox.record(connection, place_of(user), before=old, after=new)
+
+
+async def _check_actor(connection: AsyncConnection, actor: RealCaller, now: datetime) -> None:
+    """Check that the access of the real caller is as it was when its token was issued.
+
+    Raises:
+        UnauthenticatedError: it has ended or changed.
+    """
+    user, key = await store.get_user(connection, actor.subject), await get_key(connection, actor.session_id)
+    is_open = key.works(now) if key is not None else await store.is_open(connection, actor.session_id)
+    if user is None or user.access_revision != actor.access_revision or not is_open:
+        raise UnauthenticatedError(f"the login of {actor.name} has ended or changed", hint="log in again")
 
 
 def place_of(user: StoredUser) -> str:

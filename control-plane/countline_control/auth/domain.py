@@ -35,9 +35,13 @@ FREE_FAILURES: Final = 10
 """Wrong passwords for one user before waiting begins. An attempt counts as wrong until it has succeeded."""
 FREE_ADDRESS_FAILURES: Final = 50
 """The same for one address, which many people may share."""
+FREE_REGISTRATIONS: Final = 10
+"""Attempts to register from one address before waiting begins; successful ones count too."""
+FREE_GATEWAY_REGISTRATIONS: Final = 100
+"""The same for all people behind one gateway that does not send their addresses."""
 MAX_WAIT_S: Final = 300.0
 FORGIVEN_AFTER_S: Final = 900.0
-"""After this time without a failure, counting starts again at zero."""
+"""The free failures are forgiven evenly over this time; after this time without a failure, all of them are."""
 
 REUSE_GRACE_S: Final = 30.0
 """A refresh token may be used again for this time: its first answer may be lost, or two processes may share it."""
@@ -131,6 +135,10 @@ class StoredUser:
     def usable_in_session(self, required: Collection[str]) -> tuple[Held, ...]:
         """What the user may do after a login: only what concerns the own account while something is pending."""
         return (_OWN,) if self.pending(required) else self.held
+
+    def revised(self) -> "StoredUser":
+        """Return the user after a change with which the earlier access tokens end."""
+        return replace(self, revision=self.revision + 1, access_revision=self.access_revision + 1)
 
     def may_log_in(self, now: datetime) -> bool:
         """Whether the right password opens a session."""
@@ -269,7 +277,8 @@ def _rest(password: str, name: str) -> int:
 class Attempts:
     """Wrong passwords so far, for one user name or from one address."""
 
-    failures: int
+    failures: float
+    """At `last_at`. Failures are forgiven little by little, so this is no whole number."""
     last_at: float
 
 
@@ -279,17 +288,22 @@ def wait_s(attempts: Attempts | None, free: int, now: float) -> float:
     After the free failures the wait doubles with each one: 1, 2, 4 … up to five minutes. It applies to any user name,
     existing or not, so that it does not reveal which names exist.
     """
-    if attempts is None or attempts.failures < free or now - attempts.last_at > FORGIVEN_AFTER_S:
+    over = math.ceil(attempts.failures) - free if attempts is not None else -1
+    if attempts is None or over < 0:
         return 0.0
-    wait = min(2.0 ** min(attempts.failures - free, 30), MAX_WAIT_S)
+    wait = min(2.0 ** min(over, 30), MAX_WAIT_S)
     return max(0.0, attempts.last_at + wait - now)
 
 
-def failures_after(attempts: Attempts | None, now: float) -> int:
-    """Return the number of failures after one more."""
+def failures_after(attempts: Attempts | None, free: int, now: float) -> float:
+    """Return the number of failures after one more: a leaky bucket, which loses `free` failures in `FORGIVEN_AFTER_S`.
+
+    A success does not empty a count that many people share. Without a leak, their typos would add up to a wait.
+    """
     if attempts is None or now - attempts.last_at > FORGIVEN_AFTER_S:
-        return 1
-    return attempts.failures + 1
+        return 1.0
+    forgiven = free * max(0.0, now - attempts.last_at) / FORGIVEN_AFTER_S
+    return max(0.0, attempts.failures - forgiven) + 1.0
 
 
 def refuse_for(wait: float) -> ResourceExhaustedError:

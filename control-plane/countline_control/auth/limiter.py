@@ -2,10 +2,15 @@
 
 Failures are counted for a user at an address, for an address, and for a user at all addresses together. The last count
 does not hold for an address from which the user has logged in before: guesses from elsewhere cannot lock the user out.
+
+An attempt counts as failed until it has succeeded. A success empties only the count of that user at that address. From
+the other counts it takes back its own attempt and nothing else: whoever has an account could otherwise guess passwords
+of other users without end.
 """
 
 import hashlib
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,6 +18,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from countline_common.times import to_datetime
 from countline_control.auth import domain, store
 from countline_control.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The keys under which an attempt counts as failed, until it has succeeded."""
+
+    own: str = ""
+    """Of the user at the address; of the user if the address is unknown."""
+    shared: tuple[str, ...] = ()
+    """Of the address, and of the user at all addresses."""
 
 
 class LoginLimiter:
@@ -31,7 +46,7 @@ class LoginLimiter:
         """Whether the user has logged in from this address before."""
         return await self._database.read(lambda connection: store.has_session_from(connection, username, address))
 
-    async def count(self, username: str, address: str, *, known: bool) -> None:
+    async def count(self, username: str, address: str, *, known: bool) -> Attempt:
         """Count an attempt as failed before its password is checked, so that many at once cannot pass together.
 
         Args:
@@ -42,12 +57,35 @@ class LoginLimiter:
         Raises:
             ResourceExhaustedError: the caller has to wait.
         """
-        await self._count(_keys(username, address, known=known))
+        everywhere = (_user(username), domain.FREE_FAILURES)
+        if not address:
+            # A proxy did not send the address: a limit by address would let one caller lock out everyone else.
+            await self._count([everywhere])
+            return Attempt(everywhere[0])
+        own = (_pair(username) + _hashed(address), domain.FREE_FAILURES)
+        shared = [_address(address)] if known else [_address(address), everywhere]
+        await self._count([own, *shared])
+        return Attempt(own[0], tuple(key for key, _ in shared))
 
-    async def count_address(self, address: str) -> None:
+    async def count_address(self, address: str) -> Attempt:
         """Count an attempt whose user is not known yet; an unknown address is not counted. Raises like `count`."""
-        if address:
-            await self._count([_address(address)])
+        if not address:
+            return Attempt()
+        key, free = _address(address)
+        await self._count([(key, free)])
+        return Attempt(shared=(key,))
+
+    async def count_registration(self, address: str, peer: str) -> None:
+        """Count an attempt to register, which no success takes back. Raises like `count`.
+
+        Args:
+            address: of the caller; empty if it is unknown.
+            peer: host of the other end of the connection: the gateway. If addresses are unknown, all people behind it
+                share one count with a higher bound.
+        """
+        free = domain.FREE_REGISTRATIONS if address else domain.FREE_GATEWAY_REGISTRATIONS
+        kind = "address" if address else "gateway"
+        await self._count([(f"register:{kind}:{_hashed(address or peer)}", free)])
 
     async def _count(self, keys: Collection[tuple[str, int]]) -> None:
         async with self._database.begin() as connection:
@@ -56,39 +94,34 @@ class LoginLimiter:
                 wait = domain.wait_s(attempts, free, self._clock())
                 if wait > 0:
                     raise domain.refuse_for(wait)
-                failures = domain.failures_after(attempts, self._clock())
+                failures = domain.failures_after(attempts, free, self._clock())
                 await store.set_attempts(connection, key, failures, to_datetime(self._clock()))
 
-    async def clear(self, connection: AsyncConnection, username: str, address: str) -> None:
-        """Forget the failures after a successful login, inside the caller's transaction."""
-        await self._clear(connection, _keys(username, address, known=False))
+    async def clear(self, connection: AsyncConnection, attempt: Attempt) -> None:
+        """Note that an attempt has succeeded: forget the failures of its user at its address.
 
-    async def clear_address(self, connection: AsyncConnection, address: str) -> None:
-        """Forget the failures of an address after a successful login, inside the caller's transaction."""
-        await self._clear(connection, [_address(address)])
+        Args:
+            connection: of the caller's transaction.
+            attempt: what `count` returned.
+        """
+        if attempt.own:
+            await store.clear_attempts(connection, attempt.own)
+        await self.take_back(connection, attempt)
+        before = to_datetime(self._clock()) - timedelta(seconds=domain.FORGIVEN_AFTER_S)
+        await store.forget_attempts(connection, before)
 
-    async def _clear(self, connection: AsyncConnection, keys: Collection[tuple[str, int]]) -> None:
-        forgiven_before = to_datetime(self._clock()) - timedelta(seconds=domain.FORGIVEN_AFTER_S)
-        for key, _ in keys:
-            await store.clear_attempts(connection, key, forgiven_before)
+    async def take_back(self, connection: AsyncConnection, attempt: Attempt) -> None:
+        """Take an attempt back from the counts that others share. The user at the address keeps all failures.
+
+        This is for a right password that a code has to follow.
+        """
+        for key in attempt.shared:
+            await store.take_back_attempt(connection, key)
 
 
 async def forget_user(connection: AsyncConnection, username: str) -> None:
     """Forget the failures of a user at every address."""
     await store.clear_attempts_of(connection, _user(username), f"{_pair(username)}%")
-
-
-def _keys(username: str, address: str, *, known: bool) -> list[tuple[str, int]]:
-    """Return the keys to count under, each with its number of free failures."""
-    everywhere = (_user(username), domain.FREE_FAILURES)
-    if not address:
-        # A proxy did not send the address: a limit by address would let one caller lock out everyone else.
-        return [everywhere]
-    here = [
-        (_pair(username) + _hashed(address), domain.FREE_FAILURES),
-        _address(address),
-    ]
-    return here if known else [*here, everywhere]
 
 
 def _address(address: str) -> tuple[str, int]:

@@ -9,7 +9,7 @@ from countline_common.access.vocabulary import Permission
 from countline_common.errors import FieldProblem, InvalidInputError, NotFoundError
 from countline_common.grpc.calls import Context, current_principal
 from countline_control.auth import domain, store
-from countline_control.auth.base import check_no_key, place_of
+from countline_control.auth.base import place_of
 from countline_control.auth.domain import StoredUser
 from countline_control.auth.messages import session_message, user_message
 from countline_control.auth.sessions import SessionMethods
@@ -47,7 +47,6 @@ class ProfileMethods(SessionMethods):
     async def ChangePassword(
         self, request: auth_pb2.ChangePasswordRequest, context: Context
     ) -> auth_pb2.ChangePasswordResponse:
-        check_no_key("change the password")
         user = await self._database.read(lambda connection: self._self(connection, Permission.SELF_WRITE))
         if not user.must_change_password:
             await self._check_current(user, request.current_password, context)
@@ -63,11 +62,9 @@ class ProfileMethods(SessionMethods):
             current = await self._self(connection, Permission.SELF_WRITE)
             if current.password_hash != user.password_hash:
                 raise InvalidInputError("the password was changed meanwhile", hint="log in again: countline login")
-            changed = _with_password(current, hashed)
-            await store.update_user(connection, changed)
-            await self._end_access(connection, user.user_id, access_revision=changed.access_revision)
+            changed = replace(current, password_hash=hashed, must_change_password=False, password_expires_at=None)
             keep = current_principal().session_id
-            await store.end_sessions(connection, user.user_id, self._now(), keep=keep)
+            changed = await self._update_ending_sessions(connection, changed, keep=keep)
             before, after = user_message(current), user_message(changed)
             await self.outbox.record(connection, place_of(user), before=before, after=after)
         self.password_changed(user.username)
@@ -109,25 +106,15 @@ class ProfileMethods(SessionMethods):
         """Check the current password; wrong ones count as failed logins, so that a stolen token cannot guess it."""
         address = self._address_of(context)
         known = await self._limiter.knows(user.username, address)
-        await self._limiter.count(user.username, address, known=known)
+        attempt = await self._limiter.count(user.username, address, known=known)
         if not await self._passwords.matches(user.password_hash, password):
             problem = FieldProblem("current_password", "is wrong")
             raise InvalidInputError("the password cannot be changed", fields=(problem,))
-        if user.second_factor:  # the password alone must not give new attempts to guess a code
-            return
         async with self._database.begin() as connection:
-            await self._limiter.clear(connection, user.username, address)
-
-
-def _with_password(user: StoredUser, hashed: str) -> StoredUser:
-    return replace(
-        user,
-        password_hash=hashed,
-        must_change_password=False,
-        password_expires_at=None,
-        revision=user.revision + 1,
-        access_revision=user.access_revision + 1,
-    )
+            if user.second_factor:  # the password alone must not give new attempts to guess a code
+                await self._limiter.take_back(connection, attempt)
+            else:
+                await self._limiter.clear(connection, attempt)
 
 
 def no_session(session_id: str) -> NotFoundError:

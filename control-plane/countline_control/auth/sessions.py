@@ -5,10 +5,11 @@ session ends.
 """
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
+import math
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,17 +19,20 @@ from countline_common.audit.calls import about
 from countline_common.errors import PermissionDeniedError, UnauthenticatedError
 from countline_common.grpc.calls import Context
 from countline_common.http.client_address import caller_address
-from countline_common.times import to_timestamp
+from countline_common.times import to_datetime, to_timestamp
 from countline_control.auth import domain, store
 from countline_control.auth.access.roles import SUPER_ADMIN
-from countline_control.auth.base import AuthBase, hash_of, place_of
+from countline_control.auth.base import ACCESS_LIFETIME_S, AuthBase, hash_of, place_of
 from countline_control.auth.domain import IssuedTokens, PasswordLogins, StoredToken, StoredUser
 from countline_control.auth.factor.domain import CHALLENGE
 from countline_control.auth.factor.store import StoredChallenge, insert_challenge
 from countline_control.auth.limiter import LoginLimiter
 from countline_control.auth.messages import tokens_message
+from countline_control.auth.oidc.store import start_of_linked_session
 
-LONGEST_CLIENT = 200
+HOUR_S: Final = 3600
+DAY_S: Final = 24 * HOUR_S
+LONGEST_CLIENT: Final = 200
 """Characters of what a client calls itself that are stored."""
 
 
@@ -46,7 +50,7 @@ class SessionMethods(AuthBase):
         known = await self._limiter.knows(request.username, address)
         # The turn comes first: a flood of logins is refused before it costs more than one look-up.
         async with self._passwords.turn(known=known):
-            await self._limiter.count(request.username, address, known=known)
+            attempt = await self._limiter.count(request.username, address, known=known)
             user = await self._database.read(lambda connection: store.find_user(connection, request.username))
             if user is not None:  # people type passwords into the wrong field: the audit names only users that exist
                 about(place_of(user))
@@ -56,9 +60,10 @@ class SessionMethods(AuthBase):
         self._check_password_login(user)
         async with self._database.begin() as connection:
             if user.second_factor:
+                await self._limiter.take_back(connection, attempt)
                 return auth_pb2.LoginResponse(second_factor=await self._challenge(connection, user))
             user = await self._logged_in(connection, user)
-            await self._limiter.clear(connection, request.username, address)
+            await self._limiter.clear(connection, attempt)
             session, tokens = await self._open_session(connection, user, context)
             await self.outbox.record(connection, place_of(user), after=session)
         return auth_pb2.LoginResponse(tokens=tokens_message(tokens), user=self._own_message(user))
@@ -126,8 +131,35 @@ class SessionMethods(AuthBase):
         about(place_of(user), user.user_id, user.username)
         return auth_pb2.Session(session_id=session_id, address=address, client=client), tokens
 
+    async def _issue(self, connection: AsyncConnection, session_id: str, user: StoredUser) -> IssuedTokens:
+        refresh = secrets.token_urlsafe(32)
+        now, latest = self._clock(), await self._end_of_linked(connection, session_id)
+        until = min(now + self.current.number("session.days") * DAY_S, latest)
+        await store.insert_token(connection, hash_of(refresh), session_id, to_datetime(now), to_datetime(until))
+        required = self._factor_roles()
+        held, pending = user.usable_in_session(required), user.pending(required)
+        access = self._signed(user, held, session_id, until=until, pending=pending)
+        return IssuedTokens(access, refresh, min(now + ACCESS_LIFETIME_S, until), until)
+
+    async def _end_of_linked(self, connection: AsyncConnection, session_id: str) -> float:
+        """Return when a session ends because its user has to log in at the identity provider again, in Unix seconds.
+
+        Countline learns the groups of a person at a login only. So a session ends even if it is in use.
+
+        Raises:
+            UnauthenticatedError: the session has lasted that long.
+        """
+        hours = self.current.number("session.oidc_hours")
+        began = await start_of_linked_session(connection, session_id) if hours else None
+        if began is None:
+            return math.inf
+        end = began.timestamp() + hours * HOUR_S
+        if end <= self._clock():
+            raise UnauthenticatedError(f"this session has ended after {hours} hours", hint="log in again")
+        return end
+
     async def _challenge(self, connection: AsyncConnection, user: StoredUser) -> auth_pb2.LoginChallenge:
-        """Let a login wait for a code. The attempt counts as failed until the code was right too."""
+        """Let a login wait for a code."""
         text, until = secrets.token_urlsafe(32), self._now() + CHALLENGE
         waiting = StoredChallenge(user.user_id, user.access_revision, until)
         await insert_challenge(connection, hash_of(text), waiting, self._now())

@@ -173,21 +173,35 @@ async def revoke_session(connection: AsyncConnection, session_id: str, now: date
 async def lock_attempts(connection: AsyncConnection, key: str) -> Attempts | None:
     """Return the failures under a key. The key is locked until the transaction ends, even if it has none yet."""
     await connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(key))))
-    row = (await connection.execute(select(login_attempts).where(login_attempts.c.key == key))).one_or_none()
+    query = select(login_attempts).where(login_attempts.c.key == key).with_for_update()
+    row = (await connection.execute(query)).one_or_none()
     return Attempts(row.failures, row.last_at.timestamp()) if row is not None else None
 
 
-async def set_attempts(connection: AsyncConnection, key: str, failures: int, now: datetime) -> None:
+async def set_attempts(connection: AsyncConnection, key: str, failures: float, now: datetime) -> None:
     """Store the failures under a key."""
     values = {"failures": failures, "last_at": now}
     statement = upsert(login_attempts).values(key=key, **values)
     await connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=values))
 
 
-async def clear_attempts(connection: AsyncConnection, key: str, before: datetime) -> None:
-    """Delete the failures under a key, and all failures before a moment."""
+async def clear_attempts(connection: AsyncConnection, key: str) -> None:
+    """Delete the failures under a key."""
+    await connection.execute(delete(login_attempts).where(login_attempts.c.key == key))
+
+
+async def take_back_attempt(connection: AsyncConnection, key: str) -> None:
+    """Lower the failures under a key by one."""
     table = login_attempts
-    await connection.execute(delete(table).where((table.c.key == key) | (table.c.last_at < before)))
+    lower = func.greatest(table.c.failures - 1, 0)
+    await connection.execute(update(table).where(table.c.key == key).values(failures=lower))
+
+
+async def forget_attempts(connection: AsyncConnection, before: datetime) -> None:
+    """Delete all failures before a moment, except those that another transaction counts now."""
+    table = login_attempts
+    old = select(table.c.key).where(table.c.last_at < before).with_for_update(skip_locked=True)
+    await connection.execute(delete(table).where(table.c.key.in_(old)))
 
 
 async def clear_attempts_of(connection: AsyncConnection, key: str, pattern: str) -> None:

@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Integer,
@@ -188,9 +189,10 @@ invites = Table(
 login_attempts = Table(
     "login_attempts",
     metadata,
-    # `user:…`, `address:…` or `pair:…:…` with hashes of names and addresses; deleted after a successful login.
+    # `user:…`, `address:…`, `pair:…:…` or `register:…:…` with hashes of names and addresses.
     Column("key", String, primary_key=True),
-    Column("failures", Integer, nullable=False),
+    # At `last_at`; forgiven little by little.
+    Column("failures", Double, nullable=False),
     Column("last_at", _moment, nullable=False),
 )
 

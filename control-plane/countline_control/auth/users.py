@@ -13,7 +13,7 @@ from countline.v1 import auth_pb2
 from countline_common.access.scopes import EVERYTHING, Scope
 from countline_common.access.vocabulary import Permission
 from countline_common.audit.calls import about
-from countline_common.errors import ConflictError, FieldProblem, InvalidInputError, NotFoundError
+from countline_common.errors import FieldProblem, InvalidInputError, NotFoundError, StaleRevisionError
 from countline_common.grpc.calls import Context
 from countline_common.grpc.paging import next_token, page
 from countline_control.auth import domain, store
@@ -201,10 +201,10 @@ def check_revision(what: str, revision: int, given: int) -> None:
     """Check that a caller changes the current state.
 
     Raises:
-        ConflictError: the caller has read an earlier one.
+        StaleRevisionError: the caller has read an earlier one.
     """
     if given and given != revision:
-        raise ConflictError(
+        raise StaleRevisionError(
             f"{what} was changed meanwhile: it has revision {revision}, not {given}",
             hint="read it again and repeat the change",
         )

@@ -16,9 +16,10 @@ from countline_common.triton import ModelRef
 from countline_control import names
 from countline_control.cameras import sources
 from countline_control.cameras.domain import (
+    OWN_FIELDS,
     SPEC_FIELDS,
     Camera,
-    CameraSpec,
+    GeoPosition,
     GroundPoint,
     LineSpec,
     MaskSpec,
@@ -30,6 +31,7 @@ from countline_control.cameras.domain import (
     is_file,
     plays_once,
 )
+from countline_control.cameras.lifecycle import WantedStatus
 from countline_counting.geometry.ground import horizon_is_between, three_on_a_line
 from countline_counting.geometry.polygons import polygon_crosses_itself
 from countline_counting.limits import (
@@ -48,12 +50,14 @@ from countline_counting.limits import (
 )
 
 MAX_TITLE: Final = 200
+MAX_FLOOR: Final = 20
+MAX_TAGS: Final = 20
 _JOINERS: Final = "\u200c\u200d"
 """Persian and the scripts of India write words with them, and emoji are joined by the second."""
 DAY_S: Final = 86_400.0
 
 IMMUTABLE: Final = ("camera_id", "site_id")
-OUTPUT_ONLY: Final = ("status", "created_at", "updated_at")
+OUTPUT_ONLY: Final = ("observed", "created_at", "updated_at", "picture")
 
 Problems = list[FieldProblem]
 
@@ -105,15 +109,20 @@ def camera_problems(camera: Camera, now: float) -> Problems:
     return [
         *_label_problems("camera_id", camera.camera_id),
         *_label_problems("site_id", camera.site_id),
-        *_title_problems(camera.title),
-        *spec_problems(camera.spec, now),
+        *_camera_name_problems(camera.name),
+        *_text_problems("location", camera.location, MAX_TITLE),
+        *_text_problems("floor", camera.floor, MAX_FLOOR),
+        *_position_problems(camera.position),
+        *_status_problems(camera.status),
+        *_tags_problems(camera.tags),
+        *sources.problems(camera.stream_url),
+        *_spec_problems(camera, now),
     ]
 
 
-def spec_problems(spec: CameraSpec, now: float) -> Problems:
-    """Check a spec; `now` in Unix seconds."""
+def _spec_problems(camera: Camera, now: float) -> Problems:
+    spec = camera.spec
     return [
-        *sources.problems(spec.source_url),
         *_model_problems("spec.model", spec.model),
         *_lines_problems(spec.lines),
         *_zones_problems(spec.zones),
@@ -124,9 +133,9 @@ def spec_problems(spec: CameraSpec, now: float) -> Problems:
         *_range_problems("spec.min_track_score", spec.min_track_score, 1.0, "0 for none"),
         *_anchor_problems(spec.anchor),
         *_ground_problems(spec.ground_plane),
-        *_playback_problems(spec),
-        *_recorded_problems(spec, now),
-        *_transport_problems(spec),
+        *_playback_problems(camera),
+        *_recorded_problems(camera, now),
+        *_transport_problems(camera),
     ]
 
 
@@ -137,7 +146,7 @@ def mask_problems(paths: Sequence[str]) -> Problems:
 
 def _path_problem(path: str) -> str:
     head, _, field = path.partition(".")
-    if path in ("*", "title", "spec", "revision") or (head == "spec" and field in SPEC_FIELDS):
+    if path in ("*", "spec", "revision", *OWN_FIELDS) or (head == "spec" and field in SPEC_FIELDS):
         return ""
     if path in IMMUTABLE:
         return f"{path} cannot be changed; delete the camera and create it again"
@@ -171,15 +180,52 @@ def _label_problems(field: str, value: str) -> Problems:
 
 
 def _title_problems(title: str) -> Problems:
-    if len(title) > MAX_TITLE:
-        return [FieldProblem("title", f"has {len(title)} characters; {MAX_TITLE} is the limit")]
-    if found := next((character for character in title if not _is_text(character)), ""):
-        return [FieldProblem("title", f"contains the control character U+{ord(found):04X}; leave it out")]
+    return _text_problems("title", title, MAX_TITLE)
+
+
+def _camera_name_problems(name: str) -> Problems:
+    if not name.strip():
+        return [FieldProblem("name", "is empty; give the camera a name, such as Main entrance")]
+    return _text_problems("name", name, MAX_TITLE)
+
+
+def _text_problems(field: str, text: str, most: int) -> Problems:
+    if len(text) > most:
+        return [FieldProblem(field, f"has {len(text)} characters; {most} is the limit")]
+    if found := next((character for character in text if not _is_text(character)), ""):
+        return [FieldProblem(field, f"contains the control character U+{ord(found):04X}; leave it out")]
     return []
 
 
+def _position_problems(position: GeoPosition | None) -> Problems:
+    if position is None:
+        return []
+    limits = (("latitude", position.latitude, 90.0), ("longitude", position.longitude, 180.0))
+    return [
+        FieldProblem(f"position.{name}", f"{value:g} is not in -{most:g}..{most:g}; give degrees, WGS 84")
+        for name, value, most in limits
+        if not -most <= value <= most  # also refuses NaN
+    ]
+
+
+def _status_problems(status: WantedStatus) -> Problems:
+    if status is WantedStatus.UNKNOWN:
+        return [FieldProblem("status", "is unknown; give active, inactive, paused or retired")]
+    return []
+
+
+def _tags_problems(tags: Sequence[str]) -> Problems:
+    found = _too_many("tags", len(tags), MAX_TAGS)
+    for i, tag in enumerate(tags):
+        if not names.is_geometry_id(tag):
+            found.append(FieldProblem(f"tags[{i}]", f"{tag[:40]!r} is not a tag; {names.GEOMETRY_HINT}"))
+        elif tag in tags[:i]:
+            found.append(FieldProblem(f"tags[{i}]", f"{tag!r} is given twice; leave one out"))
+    return found
+
+
 def _is_text(character: str) -> bool:
-    """Whether a title may hold a character: letters, signs, blanks of any script, and joiners, which scripts need.
+    """Whether a text may hold a character: letters, signs, blanks of any script, and joiners, which scripts need.
 
     Other invisible characters can reorder or hide what stands beside them.
     """
@@ -208,30 +254,33 @@ def _range_problems(field: str, value: float, most: float, meaning: str) -> Prob
     return [FieldProblem(field, f"{value:g} is not in 0..{most:g}; {meaning}")]
 
 
-def _playback_problems(spec: CameraSpec) -> Problems:
+def _playback_problems(camera: Camera) -> Problems:
+    spec = camera.spec
     if spec.playback is PlaybackMode.UNKNOWN:
         return [FieldProblem("spec.playback", "is unknown; give LIVE, REALTIME, FAST or LOOP")]
-    if is_file(spec) and spec.playback is PlaybackMode.LIVE:
+    if is_file(camera) and spec.playback is PlaybackMode.LIVE:
         return [FieldProblem("spec.playback", "a file is not live; give REALTIME, FAST or LOOP")]
-    if not is_file(spec) and spec.playback not in (PlaybackMode.UNSPECIFIED, PlaybackMode.LIVE):
+    if not is_file(camera) and spec.playback not in (PlaybackMode.UNSPECIFIED, PlaybackMode.LIVE):
         return [FieldProblem("spec.playback", "is for files only; a stream is LIVE")]
     return []
 
 
-def _recorded_problems(spec: CameraSpec, now: float) -> Problems:
+def _recorded_problems(camera: Camera, now: float) -> Problems:
+    spec = camera.spec
     if spec.recorded_at is None:
         return []
-    if not plays_once(spec):
+    if not plays_once(camera):
         return [FieldProblem("spec.recorded_at", "is only for files that are played once; leave it out")]
     if not 0.0 <= spec.recorded_at <= now + DAY_S:
         return [FieldProblem("spec.recorded_at", "is before 1970 or in the future; give the start of the recording")]
     return []
 
 
-def _transport_problems(spec: CameraSpec) -> Problems:
+def _transport_problems(camera: Camera) -> Problems:
+    spec = camera.spec
     if spec.rtsp_transport is TransportMode.UNKNOWN:
         return [FieldProblem("spec.rtsp_transport", "is unknown; give TCP or UDP")]
-    if spec.rtsp_transport and not scheme(spec.source_url).startswith("rtsp"):
+    if spec.rtsp_transport and not scheme(camera.stream_url).startswith("rtsp"):
         return [FieldProblem("spec.rtsp_transport", "is only for rtsp:// and rtsps://; leave it out")]
     return []
 

@@ -14,6 +14,7 @@ from typing import Final
 from countline_common.display import Orientation, PictureShape
 from countline_common.stream_addresses import FILE_SCHEME, scheme
 from countline_control.cameras import sources
+from countline_control.cameras.lifecycle import WantedStatus
 from countline_counting.identity import line_fingerprint, zone_fingerprint
 from countline_counting.spec import MaskKind
 
@@ -132,8 +133,6 @@ class GroundPoint:
 class CameraSpec:
     """What a camera processes and counts. The fields have the names that update masks use."""
 
-    source_url: str = ""
-    """With its credentials."""
     model: str = ""
     """`NAME` or `NAME@VERSION`; empty for the default model."""
     lines: tuple[LineSpec, ...] = ()
@@ -147,7 +146,6 @@ class CameraSpec:
     recorded_at: float | None = None
     """Capture time of a file's first frame."""
     rtsp_transport: TransportMode = TransportMode.UNSPECIFIED
-    disabled: bool = False
     min_track_age_s: float = 0.0
     min_track_score: float = 0.0
     masks: tuple[MaskSpec, ...] = ()
@@ -155,15 +153,32 @@ class CameraSpec:
 
 
 SPEC_FIELDS: Final = tuple(each.name for each in fields(CameraSpec))
+OWN_FIELDS: Final = ("name", "stream_url", "location", "position", "floor", "status", "tags")
+"""Fields of a camera beside its spec that people change."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeoPosition:
+    """A place on the earth in degrees, WGS 84."""
+
+    latitude: float
+    longitude: float
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A camera with its spec, credentials included."""
+    """A camera, credentials included. The fields have the names that update masks use."""
 
     camera_id: str
     site_id: str = ""
-    title: str = ""
+    name: str = ""
+    stream_url: str = ""
+    """With its credentials."""
+    location: str = ""
+    position: GeoPosition | None = None
+    floor: str = ""
+    status: WantedStatus = WantedStatus.UNSPECIFIED
+    tags: tuple[str, ...] = ()
     spec: CameraSpec = field(default_factory=CameraSpec)
     revision: int = 0
     created_at: float = 0.0
@@ -179,12 +194,13 @@ class ObservedState(StrEnum):
 
     UNSPECIFIED = ""
     WAITING = "waiting"
+    PROBING = "probing"
     STARTING = "starting"
     RUNNING = "running"
-    RECONNECTING = "reconnecting"
+    DEGRADED = "degraded"
+    OFFLINE = "offline"
     FAILED = "failed"
     FINISHED = "finished"
-    DISABLED = "disabled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +214,7 @@ class CameraFault:
 
 
 @dataclass(frozen=True, slots=True)
-class CameraStatus:
+class CameraObservation:
     """The last report on a camera's processing; the contract describes each field."""
 
     state: ObservedState
@@ -219,6 +235,8 @@ class CameraStatus:
     follower_model: str = ""
     warnings: tuple[CameraFault, ...] = ()
     orientation: Orientation = Orientation.UPRIGHT
+    since: float | None = None
+    """When the camera entered this state."""
 
     @property
     def picture(self) -> PictureShape | None:
@@ -230,30 +248,33 @@ class CameraStatus:
 # Sources -------------------------------------------------------------------------------------------------------------
 
 
-def is_file(spec: CameraSpec) -> bool:
+def is_file(camera: Camera) -> bool:
     """Whether the source is a file."""
-    return scheme(spec.source_url) == FILE_SCHEME
+    return scheme(camera.stream_url) == FILE_SCHEME
 
 
-def plays_once(spec: CameraSpec) -> bool:
+def plays_once(camera: Camera) -> bool:
     """Whether the source ends: a file that is not looped."""
-    if spec.playback is PlaybackMode.UNSPECIFIED:
-        return is_file(spec)
-    return spec.playback in ONCE
+    if camera.spec.playback is PlaybackMode.UNSPECIFIED:
+        return is_file(camera)
+    return camera.spec.playback in ONCE
 
 
-def with_defaults(spec: CameraSpec, created_at: float) -> CameraSpec:
-    """Fill in what the source implies, so that no reader has to guess."""
+def with_defaults(camera: Camera, created_at: float) -> Camera:
+    """Fill in what the source implies, so that no reader has to guess. A new camera is active."""
+    if camera.status is WantedStatus.UNSPECIFIED:
+        camera = replace(camera, status=WantedStatus.ACTIVE)
+    spec = camera.spec
     if spec.playback is PlaybackMode.UNSPECIFIED:
-        spec = replace(spec, playback=PlaybackMode.REALTIME if is_file(spec) else PlaybackMode.LIVE)
-    if plays_once(spec) and spec.recorded_at is None:
+        spec = replace(spec, playback=PlaybackMode.REALTIME if is_file(camera) else PlaybackMode.LIVE)
+    if plays_once(camera) and spec.recorded_at is None:
         spec = replace(spec, recorded_at=created_at)
-    return spec
+    return replace(camera, spec=spec)
 
 
 def for_readers(camera: Camera) -> Camera:
     """Mask the passwords in the camera's address."""
-    return replace(camera, spec=replace(camera.spec, source_url=sources.masked(camera.spec.source_url)))
+    return replace(camera, stream_url=sources.masked(camera.stream_url))
 
 
 UNREADABLE: Final = CameraFault(
@@ -265,7 +286,7 @@ UNREADABLE: Final = CameraFault(
 
 def is_unreadable(camera: Camera) -> bool:
     """Whether the stored password of a camera cannot be opened; its address shows `***` then."""
-    return sources.has_mask(camera.spec.source_url)
+    return sources.has_mask(camera.stream_url)
 
 
 # Changes -------------------------------------------------------------------------------------------------------------
@@ -279,17 +300,20 @@ def changed(stored: Camera, update: Camera, paths: Sequence[str]) -> Camera:
         update: holds the new values.
         paths: paths of an update mask that `checks.mask_problems` accepts; `*` names every field.
     """
-    everything = "*" in paths
     if {"*", "spec", "spec.lines", "spec.zones"} & set(paths):
         stored = replace(stored, drawn_on=stored.picture)
-    title = update.title if everything or "title" in paths else stored.title
-    if everything or "spec" in paths:
-        return replace(stored, title=title, spec=update.spec)
+    whole = "*" in paths
+    own = {name: getattr(update, name) for name in OWN_FIELDS if whole or name in paths}
+    if own.get("status") is WantedStatus.UNSPECIFIED:
+        del own["status"]
+    camera = replace(stored, **own)
+    if whole or "spec" in paths:
+        return replace(camera, spec=update.spec)
     named = {name: getattr(update.spec, name) for name in SPEC_FIELDS if f"spec.{name}" in paths}
     spec = replace(stored.spec, **named)
-    if is_file(spec) != is_file(stored.spec):
+    if is_file(camera) != is_file(stored):
         spec = _without_old_playback(spec, named.keys())
-    return replace(stored, title=title, spec=spec)
+    return replace(camera, spec=spec)
 
 
 def _without_old_playback(spec: CameraSpec, named: Iterable[str]) -> CameraSpec:
@@ -369,12 +393,12 @@ def with_picture(camera: Camera, picture: PictureShape) -> Camera:
 PICTURE_CHANGED: Final = "picture_changed"
 
 
-def with_picture_warning(camera: Camera, status: CameraStatus) -> CameraStatus:
-    """Add a warning to a camera's status while its lines and zones lie on another picture than they were drawn on."""
+def with_picture_warning(camera: Camera, observed: CameraObservation) -> CameraObservation:
+    """Add a warning to what is observed while its lines and zones lie on another picture than they were drawn on."""
     drawn = bool(camera.spec.lines or camera.spec.zones)
     if not drawn or not has_turned(camera.drawn_on, camera.picture):
-        return status
+        return observed
     message = f"the picture is now {camera.picture}; lines and zones were drawn on {camera.drawn_on}"
     hint = f"draw them again: countline cameras set {camera.camera_id} --line NAME:x1,y1,x2,y2"
-    others = tuple(each for each in status.warnings if each.code != PICTURE_CHANGED)
-    return replace(status, warnings=(*others, CameraFault(PICTURE_CHANGED, message, hint)))
+    others = tuple(each for each in observed.warnings if each.code != PICTURE_CHANGED)
+    return replace(observed, warnings=(*others, CameraFault(PICTURE_CHANGED, message, hint)))

@@ -1,4 +1,4 @@
-"""Sites, cameras and statuses as messages of the contract, both ways."""
+"""Sites, cameras and observations as messages of the contract, both ways."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -11,11 +11,13 @@ from countline.v1 import cameras_pb2
 from countline_common.display import Orientation, PictureShape
 from countline_common.times import from_timestamp, to_timestamp
 from countline_control.cameras.domain import (
+    OWN_FIELDS,
     Camera,
     CameraFault,
+    CameraObservation,
     CameraSpec,
-    CameraStatus,
     EarlierTimeZone,
+    GeoPosition,
     GroundPoint,
     LineSpec,
     MaskSpec,
@@ -26,6 +28,8 @@ from countline_control.cameras.domain import (
     TransportMode,
     ZoneSpec,
 )
+from countline_control.cameras.lifecycle import WantedStatus
+from countline_control.cameras.listing import CameraFilter
 from countline_counting.spec import MaskKind
 
 PLAYBACKS: Final = {
@@ -45,19 +49,28 @@ MASK_KINDS: Final = {
     MaskKind.IGNORE: cameras_pb2.MASK_KIND_IGNORE,
 }
 STATES: Final = {
-    ObservedState.UNSPECIFIED: cameras_pb2.CAMERA_STATE_UNSPECIFIED,
-    ObservedState.WAITING: cameras_pb2.CAMERA_STATE_WAITING,
-    ObservedState.STARTING: cameras_pb2.CAMERA_STATE_STARTING,
-    ObservedState.RUNNING: cameras_pb2.CAMERA_STATE_RUNNING,
-    ObservedState.RECONNECTING: cameras_pb2.CAMERA_STATE_RECONNECTING,
-    ObservedState.FAILED: cameras_pb2.CAMERA_STATE_FAILED,
-    ObservedState.FINISHED: cameras_pb2.CAMERA_STATE_FINISHED,
-    ObservedState.DISABLED: cameras_pb2.CAMERA_STATE_DISABLED,
+    ObservedState.UNSPECIFIED: cameras_pb2.OBSERVED_STATE_UNSPECIFIED,
+    ObservedState.WAITING: cameras_pb2.OBSERVED_STATE_WAITING,
+    ObservedState.PROBING: cameras_pb2.OBSERVED_STATE_PROBING,
+    ObservedState.STARTING: cameras_pb2.OBSERVED_STATE_STARTING,
+    ObservedState.RUNNING: cameras_pb2.OBSERVED_STATE_RUNNING,
+    ObservedState.DEGRADED: cameras_pb2.OBSERVED_STATE_DEGRADED,
+    ObservedState.OFFLINE: cameras_pb2.OBSERVED_STATE_OFFLINE,
+    ObservedState.FAILED: cameras_pb2.OBSERVED_STATE_FAILED,
+    ObservedState.FINISHED: cameras_pb2.OBSERVED_STATE_FINISHED,
+}
+WANTED: Final = {
+    WantedStatus.UNSPECIFIED: cameras_pb2.CAMERA_STATUS_UNSPECIFIED,
+    WantedStatus.ACTIVE: cameras_pb2.CAMERA_STATUS_ACTIVE,
+    WantedStatus.INACTIVE: cameras_pb2.CAMERA_STATUS_INACTIVE,
+    WantedStatus.PAUSED: cameras_pb2.CAMERA_STATUS_PAUSED,
+    WantedStatus.RETIRED: cameras_pb2.CAMERA_STATUS_RETIRED,
 }
 _PLAYBACK_OF: Final = {message: mode for mode, message in PLAYBACKS.items()}
 _TRANSPORT_OF: Final = {message: mode for mode, message in TRANSPORTS.items()}
 _MASK_KIND_OF: Final = {message: kind for kind, message in MASK_KINDS.items()}
 _STATE_OF: Final = {message: state for state, message in STATES.items()}
+_WANTED_OF: Final = {message: status for status, message in WANTED.items()}
 
 
 # Sites ---------------------------------------------------------------------------------------------------------------
@@ -96,14 +109,20 @@ def earlier_time_zones_from_json(values: Iterable[Mapping[str, str]]) -> tuple[E
 # Cameras -------------------------------------------------------------------------------------------------------------
 
 
-def camera_message(camera: Camera, status: CameraStatus | None = None) -> cameras_pb2.Camera:
-    """Translate a camera, with its status if given."""
+def camera_message(camera: Camera, observed: CameraObservation | None = None) -> cameras_pb2.Camera:
+    """Translate a camera, with what is observed of it if given."""
     return cameras_pb2.Camera(
         camera_id=camera.camera_id,
         site_id=camera.site_id,
-        title=camera.title,
+        name=camera.name,
+        stream_url=camera.stream_url,
+        location=camera.location,
+        position=None if camera.position is None else _position_message(camera.position),
+        floor=camera.floor,
+        status=WANTED.get(camera.status, cameras_pb2.CAMERA_STATUS_UNSPECIFIED),
+        tags=camera.tags,
         spec=spec_message(camera.spec),
-        status=None if status is None else status_message(status),
+        observed=None if observed is None else observation_message(observed),
         revision=camera.revision,
         created_at=to_timestamp(camera.created_at),
         updated_at=to_timestamp(camera.updated_at),
@@ -112,16 +131,46 @@ def camera_message(camera: Camera, status: CameraStatus | None = None) -> camera
 
 
 def camera_of(message: cameras_pb2.Camera) -> Camera:
-    """Read a camera; its status is left out."""
+    """Read a camera; what is observed is left out. A status that the contract does not define becomes `UNKNOWN`."""
+    position = message.position
     return Camera(
         camera_id=message.camera_id,
         site_id=message.site_id,
-        title=message.title,
+        name=message.name,
+        stream_url=message.stream_url,
+        location=message.location,
+        position=GeoPosition(position.latitude, position.longitude) if message.HasField("position") else None,
+        floor=message.floor,
+        status=wanted_of(message.status),
+        tags=tuple(message.tags),
         spec=spec_of(message.spec),
         revision=message.revision,
         created_at=from_timestamp(message.created_at),
         updated_at=from_timestamp(message.updated_at),
         picture=_picture_of(message.picture) if message.HasField("picture") else None,
+    )
+
+
+def wanted_of(number: int) -> WantedStatus:
+    """Read what is wanted of a camera; a number that the contract does not define is `UNKNOWN`."""
+    return _WANTED_OF.get(number, WantedStatus.UNKNOWN)  # type: ignore[call-overload, no-any-return]
+
+
+def _position_message(position: GeoPosition) -> cameras_pb2.GeoPosition:
+    return cameras_pb2.GeoPosition(latitude=position.latitude, longitude=position.longitude)
+
+
+def filter_of(request: cameras_pb2.ListCamerasRequest) -> CameraFilter:
+    """Read the filter of a list."""
+    return CameraFilter(
+        site_id=request.site_id,
+        status=wanted_of(request.status),
+        location=request.location,
+        tag=request.tag,
+        observed=_STATE_OF.get(request.observed, ObservedState.UNSPECIFIED),
+        worker_id=request.worker_id,
+        model=request.model,
+        order_by=request.order_by,
     )
 
 
@@ -147,14 +196,13 @@ def picture_from_json(values: Mapping[str, Any] | None) -> PictureShape | None:
 
 def set_paths(message: cameras_pb2.Camera) -> list[str]:
     """Return the update mask that an empty one stands for: every field that the message sets."""
-    paths = ["title"] if message.title else []
-    return paths + [f"spec.{field.name}" for field, _ in message.spec.ListFields()]
+    own = [field.name for field, _ in message.ListFields() if field.name in OWN_FIELDS]
+    return own + [f"spec.{field.name}" for field, _ in message.spec.ListFields()]
 
 
 def spec_message(spec: CameraSpec) -> cameras_pb2.CameraSpec:
     """Translate a spec, credentials included."""
     return cameras_pb2.CameraSpec(
-        source_url=spec.source_url,
         model=spec.model,
         lines=[_line_message(line) for line in spec.lines],
         zones=[_zone_message(zone) for zone in spec.zones],
@@ -164,7 +212,6 @@ def spec_message(spec: CameraSpec) -> cameras_pb2.CameraSpec:
         playback=PLAYBACKS.get(spec.playback, cameras_pb2.PLAYBACK_UNSPECIFIED),
         recorded_at=_timestamp(spec.recorded_at),
         rtsp_transport=TRANSPORTS.get(spec.rtsp_transport, cameras_pb2.RTSP_TRANSPORT_UNSPECIFIED),
-        disabled=spec.disabled,
         min_track_age_s=spec.min_track_age_s,
         min_track_score=spec.min_track_score,
         masks=[_mask_message(mask) for mask in spec.masks],
@@ -175,7 +222,6 @@ def spec_message(spec: CameraSpec) -> cameras_pb2.CameraSpec:
 def spec_of(message: cameras_pb2.CameraSpec) -> CameraSpec:
     """Read a spec; numbers that the contract does not define become `UNKNOWN`, or None for a mask's kind."""
     return CameraSpec(
-        source_url=message.source_url,
         model=message.model,
         lines=tuple(
             LineSpec(line.line_id, _pairs(line.points), tuple(line.classes), line.version) for line in message.lines
@@ -190,7 +236,6 @@ def spec_of(message: cameras_pb2.CameraSpec) -> CameraSpec:
         playback=_PLAYBACK_OF.get(message.playback, PlaybackMode.UNKNOWN),
         recorded_at=from_timestamp(message.recorded_at) if message.HasField("recorded_at") else None,
         rtsp_transport=_TRANSPORT_OF.get(message.rtsp_transport, TransportMode.UNKNOWN),
-        disabled=message.disabled,
         min_track_age_s=message.min_track_age_s,
         min_track_score=message.min_track_score,
         masks=tuple(
@@ -253,36 +298,37 @@ def _pairs(points: Iterable[cameras_pb2.Point]) -> tuple[Point, ...]:
     return tuple((each.x, each.y) for each in points)
 
 
-# Statuses ------------------------------------------------------------------------------------------------------------
+# Observations --------------------------------------------------------------------------------------------------------
 
 
-def status_message(status: CameraStatus) -> cameras_pb2.CameraStatus:
-    """Translate a status."""
-    return cameras_pb2.CameraStatus(
-        state=STATES[status.state],
-        worker_id=status.worker_id,
-        epoch=status.epoch,
-        width=status.width,
-        height=status.height,
-        source_fps=status.source_fps,
-        processed_fps=status.processed_fps,
-        latency_s=status.latency_s,
-        frames_processed=status.frames_processed,
-        frames_dropped=status.frames_dropped,
-        error=None if status.fault is None else _fault_message(status.fault),
-        last_frame_at=_timestamp(status.last_frame_at),
-        reported_at=_timestamp(status.reported_at),
-        progress=status.progress,
-        model=status.model,
-        follower_model=status.follower_model,
-        warnings=[_fault_message(each) for each in status.warnings],
-        orientation=status.orientation.code,
+def observation_message(observed: CameraObservation) -> cameras_pb2.CameraObservation:
+    """Translate an observation."""
+    return cameras_pb2.CameraObservation(
+        state=STATES[observed.state],
+        worker_id=observed.worker_id,
+        epoch=observed.epoch,
+        width=observed.width,
+        height=observed.height,
+        source_fps=observed.source_fps,
+        processed_fps=observed.processed_fps,
+        latency_s=observed.latency_s,
+        frames_processed=observed.frames_processed,
+        frames_dropped=observed.frames_dropped,
+        error=None if observed.fault is None else _fault_message(observed.fault),
+        last_frame_at=_timestamp(observed.last_frame_at),
+        reported_at=_timestamp(observed.reported_at),
+        progress=observed.progress,
+        model=observed.model,
+        follower_model=observed.follower_model,
+        warnings=[_fault_message(each) for each in observed.warnings],
+        orientation=observed.orientation.code,
+        since=_timestamp(observed.since),
     )
 
 
-def status_of(message: cameras_pb2.CameraStatus) -> CameraStatus:
-    """Read a status."""
-    return CameraStatus(
+def observation_of(message: cameras_pb2.CameraObservation) -> CameraObservation:
+    """Read an observation."""
+    return CameraObservation(
         state=_STATE_OF.get(message.state, ObservedState.UNSPECIFIED),
         worker_id=message.worker_id,
         epoch=message.epoch,
@@ -301,6 +347,7 @@ def status_of(message: cameras_pb2.CameraStatus) -> CameraStatus:
         follower_model=message.follower_model,
         warnings=tuple(_fault_of(each) for each in message.warnings),
         orientation=Orientation.of_code(message.orientation),
+        since=from_timestamp(message.since) if message.HasField("since") else None,
     )
 
 

@@ -17,9 +17,9 @@ from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.waiting import happens
 from countline_control.cameras import domain, store
-from countline_control.cameras.domain import CameraStatus
+from countline_control.cameras.domain import CameraObservation
 from countline_control.cameras.service import NAME, CameraService
-from countline_control.cameras.shown import StatusSource
+from countline_control.cameras.shown import ObservationSource
 from countline_control.database import Database
 
 LOOK_EVERY_S: Final = 1.0
@@ -35,17 +35,17 @@ class TurnWatch:
 
     Args:
         database: holds the schema `cameras`.
-        statuses: source of statuses.
+        observations: source of observations.
         service: records changes.
         on_change: called after each committed change.
     """
 
     def __init__(
-        self, database: Database, statuses: StatusSource, service: CameraService, on_change: Callable[[], None]
+        self, database: Database, observations: ObservationSource, service: CameraService, on_change: Callable[[], None]
     ) -> None:
         self._on_change = on_change
         self._database = database
-        self._statuses = statuses
+        self._observations = observations
         self._service = service
         self._changes: dict[str, deque[float]] = {}
         """Monotonic times of the last changes, by camera."""
@@ -68,8 +68,8 @@ class TurnWatch:
 
     async def _step(self) -> None:
         stored = await self._database.read(store.pictures_of_all)
-        statuses = await self._statuses.statuses(list(stored)) if stored else {}
-        for camera_id, picture in changed_pictures(stored, statuses).items():
+        observations = await self._observations.observations(list(stored)) if stored else {}
+        for camera_id, picture in changed_pictures(stored, observations).items():
             if stored[camera_id] is None or self._may_change(camera_id, time.monotonic()):
                 await self._take(camera_id, picture)
         self._changes = {camera_id: times for camera_id, times in self._changes.items() if camera_id in stored}
@@ -102,12 +102,12 @@ class TurnWatch:
 
 
 def changed_pictures(
-    stored: Mapping[str, PictureShape | None], statuses: Mapping[str, CameraStatus]
+    stored: Mapping[str, PictureShape | None], observations: Mapping[str, CameraObservation]
 ) -> dict[str, PictureShape]:
     """Return the pictures that workers report and that do not match the stored ones, by camera."""
     found = {}
     for camera_id, before in stored.items():
-        status = statuses.get(camera_id)
+        status = observations.get(camera_id)
         picture = status.picture if status is not None else None
         if picture is not None and (before is None or not before.matches(picture)):
             found[camera_id] = picture

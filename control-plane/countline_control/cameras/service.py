@@ -19,22 +19,23 @@ from countline_common.access.camera_sites import CameraSites
 from countline_common.access.scopes import Reach
 from countline_common.access.vocabulary import Permission
 from countline_common.data.outbox import Outbox, OutboxTrail
-from countline_common.errors import ConflictError, FieldProblem, NotFoundError
+from countline_common.errors import ConflictError, FieldProblem, NotFoundError, StaleRevisionError
 from countline_common.grpc.authorization import outside
 from countline_common.grpc.calls import Context, current_principal
 from countline_common.grpc.paging import next_token, page
 from countline_common.grpc.server import Service
 from countline_common.logs import get_logger
-from countline_control.cameras import checks, domain, messages, store
-from countline_control.cameras.domain import Camera, Site
-from countline_control.cameras.shown import ShownCameras, StatusSource
+from countline_control.cameras import checks, domain, listing, messages, store
+from countline_control.cameras.domain import Camera, Site, Versions
+from countline_control.cameras.lifecycle import check_transition
+from countline_control.cameras.listing import CameraFilter, CameraSummary
+from countline_control.cameras.new_cameras import SHOWN, with_ids
+from countline_control.cameras.shown import ObservationSource, ShownCameras
 from countline_control.cameras.tables import outbox as outbox_rows
 from countline_control.data_keys import DataKeys
 from countline_control.database import Database
 
 NAME: Final = "countline.v1.CameraService"
-SHOWN_CAMERAS: Final = 3
-"""Names of cameras in the error for a site that has some."""
 
 _log = get_logger(__name__)
 
@@ -45,16 +46,20 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     Args:
         database: holds the schema `cameras`.
         keys: seal and open the addresses of cameras.
-        statuses: source of statuses; while it does not answer, cameras are shown without.
+        observed: source of observations; while it does not answer, cameras are shown without.
         on_change: called after each committed change.
     """
 
     def __init__(
-        self, database: Database, keys: DataKeys, statuses: StatusSource, on_change: Callable[[], None] = lambda: None
+        self,
+        database: Database,
+        keys: DataKeys,
+        observed: ObservationSource,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self.keys = keys
-        self._shown = ShownCameras(statuses)
+        self._shown = ShownCameras(observed)
         self._on_change = on_change
         self.outbox = Outbox(outbox_rows)
         self._sites = CameraSites(
@@ -77,12 +82,16 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     ) -> cameras_pb2.CreateSiteResponse:
         site = Site(request.site.site_id, request.site.title, request.site.time_zone, time.time())
         checks.refuse("the site cannot be created", checks.site_problems(site))
-        message = messages.site_message(site)
         async with self._database.begin() as connection:
-            await store.insert_site(connection, site)
+            message = await self._insert_site(connection, site)
             await self.outbox.record(connection, f"sites/{site.site_id}", after=message)
-            await self.outbox.add(connection, "site", "created", current_principal().real_name, message)
         return cameras_pb2.CreateSiteResponse(site=message)
+
+    async def _insert_site(self, connection: AsyncConnection, site: Site) -> cameras_pb2.Site:
+        message = messages.site_message(site)
+        await store.insert_site(connection, site)
+        await self.outbox.add(connection, "site", "created", current_principal().real_name, message)
+        return message
 
     async def UpdateSite(
         self, request: cameras_pb2.UpdateSiteRequest, context: Context
@@ -127,7 +136,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             site = await store.get_site(connection, request.site_id, lock=True)
             if site is None:
                 raise _no_site(request.site_id)
-            if cameras := await store.list_cameras(connection, "", SHOWN_CAMERAS + 1, self.keys, site.site_id):
+            if cameras := await store.summaries(connection, CameraFilter(site_id=site.site_id)):
                 raise _still_has(site, cameras)
             await store.delete_site(connection, site.site_id)
             actor, message = current_principal().real_name, messages.site_message(site)
@@ -148,17 +157,15 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     async def CreateCamera(
         self, request: cameras_pb2.CreateCameraRequest, context: Context
     ) -> cameras_pb2.CreateCameraResponse:
-        wanted, now = messages.camera_of(request.camera), time.time()
-        checks.refuse("the camera cannot be created", checks.camera_problems(wanted, now))
-        checks.url_with_secrets(wanted.spec.source_url, stored="")
+        given, now = messages.camera_of(request.camera), time.time()
         async with self._database.begin() as connection:
+            wanted = await with_ids(connection, given, self._insert_site)
+            _check_new(wanted, now)
             # The lock keeps the site until the camera is stored.
             if await store.get_site(connection, wanted.site_id, lock=True) is None:
                 problem = f"there is no site {wanted.site_id!r}; create it first: countline sites add"
                 checks.refuse("the camera cannot be created", [FieldProblem("site_id", problem)])
-            known = await store.geometry_versions_of(connection, wanted.camera_id)
-            spec, new = domain.versioned(domain.with_defaults(wanted.spec, now), known)
-            camera = replace(wanted, spec=spec, revision=1, created_at=now, updated_at=now, picture=None)
+            camera, new = _new_camera(wanted, await store.geometry_versions_of(connection, wanted.camera_id), now)
             await store.insert_camera(connection, camera, self.keys)
             await store.save_geometry_versions(connection, camera.camera_id, new)
             await self.record(connection, "created", camera, current_principal().real_name)
@@ -177,15 +184,16 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     async def ListCameras(
         self, request: cameras_pb2.ListCamerasRequest, context: Context
     ) -> cameras_pb2.ListCamerasResponse:
-        wanted, reach = page(request.page_size, request.page_token, request.site_id), _reach()
-        found = await self._database.read(
-            lambda connection: store.list_cameras(
-                connection, wanted.after, wanted.size + 1, self.keys, request.site_id, reach
-            )
-        )
-        token = next_token(found[wanted.size - 1].camera_id, request.site_id) if len(found) > wanted.size else ""
-        cameras = await self._shown.all(found[: wanted.size])
-        return cameras_pb2.ListCamerasResponse(cameras=cameras, next_page_token=token)
+        shown, reach = messages.filter_of(request), _reach()
+        listing.check_order(shown.order_by)
+        wanted = page(request.page_size, request.page_token, shown.key())
+        known = await self._database.read(lambda connection: store.summaries(connection, shown, reach))
+        asked = [each.camera_id for each in known] if shown.needs_observations else []
+        observed = await self._shown.observations(asked)
+        ids, last = listing.page_of(known, observed, shown, wanted)
+        found = await self._database.read(lambda connection: store.cameras_of(connection, ids, self.keys))
+        token = next_token(last, shown.key()) if last else ""
+        return cameras_pb2.ListCamerasResponse(cameras=await self._shown.all(found), next_page_token=token)
 
     async def UpdateCamera(
         self, request: cameras_pb2.UpdateCameraRequest, context: Context
@@ -198,13 +206,8 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             if stored is None:
                 raise _not_found(request.camera.camera_id)
             _check_revision(stored, request.camera.revision)
-            wanted = domain.changed(stored, messages.camera_of(request.camera), paths)
-            url = checks.url_with_secrets(wanted.spec.source_url, stored.spec.source_url)
-            wanted = replace(wanted, spec=replace(wanted.spec, source_url=url))
-            checks.refuse("the camera cannot be changed", checks.camera_problems(wanted, now))
-            known = await store.geometry_versions_of(connection, wanted.camera_id)
-            spec, new = domain.versioned(domain.with_defaults(wanted.spec, stored.created_at), known, stored.picture)
-            wanted = replace(wanted, spec=spec)
+            known = await store.geometry_versions_of(connection, stored.camera_id)
+            wanted, new = _changed_camera(stored, messages.camera_of(request.camera), paths, known, now)
             if wanted == stored:
                 return cameras_pb2.UpdateCameraResponse(camera=await self._shown.one(stored))
             camera = replace(wanted, revision=stored.revision + 1, updated_at=now)
@@ -249,13 +252,44 @@ def _changed_site(stored: Site, wanted: cameras_pb2.Site, paths: set[str], first
     return domain.with_time_zone(site, wanted.time_zone, first_day) if {"*", "time_zone"} & paths else site
 
 
+def _new_camera(wanted: Camera, known: Versions, now: float) -> tuple[Camera, Versions]:
+    """Return a camera as it is created, and the versions of lines and zones to store."""
+    wanted = domain.with_defaults(wanted, now)
+    spec, new = domain.versioned(wanted.spec, known)
+    return replace(wanted, spec=spec, revision=1, created_at=now, updated_at=now, picture=None), new
+
+
+def _check_new(camera: Camera, now: float) -> None:
+    """Check a camera that is to be created. Raises `InvalidInputError`."""
+    checks.refuse("the camera cannot be created", checks.camera_problems(camera, now))
+    checks.url_with_secrets(camera.stream_url, stored="")
+
+
+def _changed_camera(
+    stored: Camera, given: Camera, paths: Sequence[str], known: Versions, now: float
+) -> tuple[Camera, Versions]:
+    """Return the camera after a change, and the versions of lines and zones to store.
+
+    Raises:
+        InvalidInputError: a field cannot be stored.
+        ConflictError: the status cannot become the given one.
+    """
+    wanted = domain.changed(stored, given, paths)
+    wanted = replace(wanted, stream_url=checks.url_with_secrets(wanted.stream_url, stored.stream_url))
+    checks.refuse("the camera cannot be changed", checks.camera_problems(wanted, now))
+    check_transition(stored.camera_id, stored.status, wanted.status)
+    wanted = domain.with_defaults(wanted, stored.created_at)
+    spec, new = domain.versioned(wanted.spec, known, stored.picture)
+    return replace(wanted, spec=spec), new
+
+
 def _check_revision(stored: Camera, given: int) -> None:
     if given and given != stored.revision:
         raise _changed_meanwhile(f"camera {stored.camera_id!r}", stored.revision, given)
 
 
-def _changed_meanwhile(what: str, revision: int, given: int) -> ConflictError:
-    return ConflictError(
+def _changed_meanwhile(what: str, revision: int, given: int) -> StaleRevisionError:
+    return StaleRevisionError(
         f"{what} was changed meanwhile: it has revision {revision}, not {given}",
         hint="read it again and repeat the change",
     )
@@ -265,9 +299,9 @@ def _no_site(site_id: str) -> NotFoundError:
     return NotFoundError(f"there is no site {site_id!r}", hint="list the sites: countline sites list")
 
 
-def _still_has(site: Site, cameras: Sequence[Camera]) -> ConflictError:
-    names = ", ".join(camera.camera_id for camera in cameras[:SHOWN_CAMERAS])
-    names += ", …" if len(cameras) > SHOWN_CAMERAS else ""
+def _still_has(site: Site, cameras: Sequence[CameraSummary]) -> ConflictError:
+    names = ", ".join(camera.camera_id for camera in cameras[:SHOWN])
+    names += ", …" if len(cameras) > SHOWN else ""
     return ConflictError(
         f"site {site.site_id!r} still has cameras: {names}", hint="delete them first: countline cameras rm CAMERA"
     )

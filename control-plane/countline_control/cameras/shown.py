@@ -1,4 +1,4 @@
-"""Cameras as callers may see them: with their statuses, and without passwords unless the caller holds them."""
+"""Cameras as callers may see them: with their observations, and without passwords unless the caller holds them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -9,16 +9,17 @@ from countline_common.errors import CountlineError
 from countline_common.grpc.calls import current_principal
 from countline_common.logs import get_logger
 from countline_control.cameras import domain, messages
-from countline_control.cameras.domain import Camera, CameraStatus, ObservedState
+from countline_control.cameras.domain import Camera, CameraObservation, ObservedState
+from countline_control.cameras.lifecycle import WantedStatus
 
 _log = get_logger(__name__)
 
 
-class StatusSource(Protocol):
+class ObservationSource(Protocol):
     """Reports the processing of cameras; the service of workers implements it."""
 
-    async def statuses(self, camera_ids: Sequence[str]) -> Mapping[str, CameraStatus]:
-        """Return the statuses that are known, by camera. Raises `CountlineError` while it cannot answer."""
+    async def observations(self, camera_ids: Sequence[str]) -> Mapping[str, CameraObservation]:
+        """Return the observations that are known, by camera. Raises `CountlineError` while it cannot answer."""
         ...
 
 
@@ -26,11 +27,11 @@ class ShownCameras:
     """Cameras as the caller of the present RPC may see them.
 
     Args:
-        statuses: source of statuses; while it does not answer, cameras are shown without.
+        observations: source of observations; while it does not answer, cameras are shown without.
     """
 
-    def __init__(self, statuses: StatusSource) -> None:
-        self._statuses = statuses
+    def __init__(self, observations: ObservationSource) -> None:
+        self._observations = observations
 
     async def one(self, camera: Camera) -> cameras_pb2.Camera:
         """Return a camera with its status."""
@@ -38,28 +39,29 @@ class ShownCameras:
         return shown
 
     async def all(self, cameras: Sequence[Camera]) -> list[cameras_pb2.Camera]:
-        """Return cameras with their statuses."""
-        statuses = await self._known_statuses([camera.camera_id for camera in cameras])
+        """Return cameras with their observations."""
+        observed = await self.observations([camera.camera_id for camera in cameras])
         secrets = current_principal().may(Permission.CAMERA_SECRETS)
-        return [_message(camera, statuses, secrets=secrets) for camera in cameras]
+        return [_message(camera, observed.get(camera.camera_id), secrets=secrets) for camera in cameras]
 
-    async def _known_statuses(self, camera_ids: Sequence[str]) -> Mapping[str, CameraStatus]:
+    async def observations(self, camera_ids: Sequence[str]) -> Mapping[str, CameraObservation]:
+        """Return what is observed, by camera; empty while it is unknown."""
         try:
-            return await self._statuses.statuses(camera_ids) if camera_ids else {}
+            return await self._observations.observations(camera_ids) if camera_ids else {}
         except CountlineError as error:
-            # Cameras can be read and changed while their statuses are unknown.
+            # Cameras can be read and changed while their observations are unknown.
             _log.warning("camera.status_unknown", error=error.message)
             return {}
 
 
-def _message(camera: Camera, statuses: Mapping[str, CameraStatus], *, secrets: bool) -> cameras_pb2.Camera:
+def _message(camera: Camera, known: CameraObservation | None, *, secrets: bool) -> cameras_pb2.Camera:
     shown = camera if secrets else domain.for_readers(camera)
-    return messages.camera_message(shown, _status(camera, statuses.get(camera.camera_id)))
+    return messages.camera_message(shown, _observed(camera, known))
 
 
-def _status(camera: Camera, known: CameraStatus | None) -> CameraStatus:
-    if camera.spec.disabled:
-        return CameraStatus(ObservedState.DISABLED)
+def _observed(camera: Camera, known: CameraObservation | None) -> CameraObservation | None:
+    if camera.status is not WantedStatus.ACTIVE:
+        return None
     if domain.is_unreadable(camera):
-        return CameraStatus(ObservedState.FAILED, fault=domain.UNREADABLE)
-    return domain.with_picture_warning(camera, known or CameraStatus(ObservedState.WAITING))
+        return CameraObservation(ObservedState.FAILED, fault=domain.UNREADABLE)
+    return domain.with_picture_warning(camera, known or CameraObservation(ObservedState.WAITING))

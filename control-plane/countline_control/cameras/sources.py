@@ -10,7 +10,7 @@ from countline_common.errors import FieldProblem
 from countline_common.redaction import MASK, redact_address
 from countline_common.stream_addresses import FILE_SCHEME, scheme, split_address, stream_problem, text_problem
 
-FIELD: Final = "spec.source_url"
+FIELD: Final = "stream_url"
 
 
 def problems(url: str) -> list[FieldProblem]:

@@ -5,8 +5,8 @@ and shows `***` in place of the secret; see `sources.has_mask`.
 """
 
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, delete, func, or_, select, true, update
@@ -18,8 +18,10 @@ from countline_common.display import PictureShape
 from countline_common.errors import AlreadyExistsError
 from countline_common.secrets.sealing import UnreadableSecretError
 from countline_common.times import to_datetime
-from countline_control.cameras import domain, messages, sources
-from countline_control.cameras.domain import Camera, GeometryVersion, Site, Versions
+from countline_control.cameras import messages, sources
+from countline_control.cameras.domain import Camera, GeometryVersion, GeoPosition, Site, Versions
+from countline_control.cameras.lifecycle import WantedStatus
+from countline_control.cameras.listing import ALL, CameraFilter, CameraSummary
 from countline_control.cameras.tables import cameras, geometry_versions, sites
 from countline_control.data_keys import DataKeys, Sealed
 
@@ -40,16 +42,23 @@ def _site(row: Mapping[str, Any]) -> Site:
 
 
 async def _camera(connection: AsyncConnection, row: Mapping[str, Any], keys: DataKeys) -> Camera:
-    spec = messages.spec_from_json(row["spec"])
-    if row["sealed_source_url"] is not None:
-        sealed = Sealed(row["source_key_id"], row["sealed_source_url"])
+    stream_url = row["stream_url"]
+    if row["sealed_stream_url"] is not None:
+        sealed = Sealed(row["source_key_id"], row["sealed_stream_url"])
         with contextlib.suppress(UnreadableSecretError):  # the masked address stays
-            spec = replace(spec, source_url=await keys.unseal(connection, sealed, _place(row["camera_id"])))
+            stream_url = await keys.unseal(connection, sealed, _place(row["camera_id"]))
+    has_position = row["latitude"] is not None
     return Camera(
         camera_id=row["camera_id"],
         site_id=row["site_id"],
-        title=row["title"],
-        spec=spec,
+        name=row["name"],
+        stream_url=stream_url,
+        location=row["location"],
+        position=GeoPosition(row["latitude"], row["longitude"]) if has_position else None,
+        floor=row["floor"],
+        status=WantedStatus(row["status"]),
+        tags=tuple(row["tags"]),
+        spec=messages.spec_from_json(row["spec"]),
         revision=row["revision"],
         created_at=row["created_at"].timestamp(),
         updated_at=row["updated_at"].timestamp(),
@@ -58,19 +67,40 @@ async def _camera(connection: AsyncConnection, row: Mapping[str, Any], keys: Dat
     )
 
 
-async def _spec_columns(connection: AsyncConnection, camera: Camera, keys: DataKeys) -> dict[str, Any]:
-    """The spec with a masked address, and the sealed address."""
-    url = camera.spec.source_url
-    columns: dict[str, Any] = {"spec": messages.spec_json(domain.for_readers(camera).spec)}
+async def _changing_columns(connection: AsyncConnection, camera: Camera, keys: DataKeys) -> dict[str, Any]:
+    """Everything that a change may touch."""
+    return {
+        "name": camera.name,
+        "location": camera.location,
+        "latitude": camera.position.latitude if camera.position else None,
+        "longitude": camera.position.longitude if camera.position else None,
+        "floor": camera.floor,
+        "status": camera.status.value,
+        "tags": list(camera.tags),
+        "spec": messages.spec_json(camera.spec),
+        "revision": camera.revision,
+        "updated_at": to_datetime(camera.updated_at),
+        **await _address_columns(connection, camera, keys),
+    }
+
+
+async def _address_columns(connection: AsyncConnection, camera: Camera, keys: DataKeys) -> dict[str, Any]:
+    """The masked address, and the sealed one."""
+    url = camera.stream_url
     if sources.has_mask(url):  # it could not be opened: the sealed value stays
-        return columns
+        return {"stream_url": sources.masked(url)}
     if sources.masked(url) == url:
-        return {**columns, "sealed_source_url": None, "source_key_id": None}
+        return {"stream_url": url, "sealed_stream_url": None, "source_key_id": None}
     sealed = await keys.seal(connection, url, _place(camera.camera_id))
-    return {**columns, "sealed_source_url": sealed.content, "source_key_id": sealed.key_id}
+    return {
+        "stream_url": sources.masked(url),
+        "sealed_stream_url": sealed.content,
+        "source_key_id": sealed.key_id,
+    }
 
 
 def _place(camera_id: str) -> str:
+    """The place to which an address is sealed. It keeps the column's first name: sealed values hold it."""
     return f"cameras.sealed_source_url:{camera_id}"
 
 
@@ -157,11 +187,8 @@ async def insert_camera(connection: AsyncConnection, camera: Camera, keys: DataK
     values = {
         "camera_id": camera.camera_id,
         "site_id": camera.site_id,
-        "title": camera.title,
-        **await _spec_columns(connection, camera, keys),
-        "revision": camera.revision,
         "created_at": to_datetime(camera.created_at),
-        "updated_at": to_datetime(camera.updated_at),
+        **await _changing_columns(connection, camera, keys),
     }
     statement = upsert(cameras).values(values).on_conflict_do_nothing(index_elements=["camera_id"])
     if await connection.scalar(statement.returning(cameras.c.camera_id)) is None:
@@ -173,10 +200,7 @@ async def insert_camera(connection: AsyncConnection, camera: Camera, keys: DataK
 async def update_camera(connection: AsyncConnection, camera: Camera, keys: DataKeys) -> None:
     """Store everything that can change of an existing camera."""
     values = {
-        "title": camera.title,
-        **await _spec_columns(connection, camera, keys),
-        "revision": camera.revision,
-        "updated_at": to_datetime(camera.updated_at),
+        **await _changing_columns(connection, camera, keys),
         "picture": messages.picture_json(camera.picture),
         "drawn_on": messages.picture_json(camera.drawn_on),
     }
@@ -197,30 +221,53 @@ async def get_camera(
     return await _camera(connection, dict(row), keys) if row is not None else None
 
 
-async def list_cameras(
-    connection: AsyncConnection,
-    after: str,
-    limit: int,
-    keys: DataKeys,
-    site_id: str = "",
-    reach: Reach = EVERYWHERE,
-) -> list[Camera]:
-    """Return cameras within reach by id, beginning after `after`, credentials included.
+async def summaries(
+    connection: AsyncConnection, shown: CameraFilter = ALL, reach: Reach = EVERYWHERE
+) -> list[CameraSummary]:
+    """Return the cameras within reach that pass the filter; what workers observe is not looked at."""
+    c = cameras.c
+    names = (c.camera_id, c.site_id, c.name, c.location, c.status, c.spec["model"].as_string().label("model"))
+    query = select(*names, c.created_at, c.updated_at).where(_camera_in(reach))
+    if shown.site_id:
+        query = query.where(c.site_id == shown.site_id)
+    if shown.status:
+        query = query.where(c.status == shown.status.value)
+    if shown.location:
+        query = query.where(c.location.icontains(shown.location, autoescape=True))
+    if shown.tag:
+        query = query.where(c.tags.contains([shown.tag]))
+    return [
+        CameraSummary(
+            row.camera_id,
+            row.site_id,
+            row.name,
+            row.location,
+            WantedStatus(row.status),
+            row.model or "",
+            row.created_at.timestamp(),
+            row.updated_at.timestamp(),
+        )
+        for row in (await connection.execute(query.order_by(c.camera_id))).all()
+    ]
 
-    An empty `site_id` means every site.
-    """
-    is_next = cameras.c.camera_id > after
-    query = select(cameras).where(is_next, _camera_in(reach)).order_by(cameras.c.camera_id).limit(limit)
-    if site_id:
-        query = query.where(cameras.c.site_id == site_id)
-    rows = (await connection.execute(query)).mappings().all()
-    return [await _camera(connection, dict(row), keys) for row in rows]
+
+async def cameras_of(connection: AsyncConnection, camera_ids: Sequence[str], keys: DataKeys) -> list[Camera]:
+    """Return these cameras in this order, credentials included; those that are gone are left out."""
+    query = select(cameras).where(cameras.c.camera_id.in_(camera_ids))
+    rows = {row["camera_id"]: row for row in (await connection.execute(query)).mappings()}
+    return [await _camera(connection, dict(rows[each]), keys) for each in camera_ids if each in rows]
+
+
+async def ids_like(connection: AsyncConnection, base: str) -> set[str]:
+    """Return the ids of cameras that begin with a text, those of deleted cameras included, whose counts are kept."""
+    known = select(cameras.c.camera_id).union(select(geometry_versions.c.camera_id)).subquery()
+    query = select(known.c.camera_id).where(known.c.camera_id.startswith(base, autoescape=True))
+    return set(await connection.scalars(query))
 
 
 async def pictures_of_all(connection: AsyncConnection) -> dict[str, PictureShape | None]:
-    """Return the displayed picture of every camera that is not switched off, as far as it is known."""
-    is_disabled = cameras.c.spec["disabled"].as_boolean()
-    query = select(cameras.c.camera_id, cameras.c.picture).where(is_disabled.is_not(True))
+    """Return the displayed picture of every active camera, as far as it is known."""
+    query = select(cameras.c.camera_id, cameras.c.picture).where(cameras.c.status == WantedStatus.ACTIVE.value)
     rows = (await connection.execute(query)).all()
     return {camera_id: messages.picture_from_json(picture) for camera_id, picture in rows}
 
@@ -257,11 +304,11 @@ async def reseal_cameras(connection: AsyncConnection, after: str, keys: DataKeys
     sealed = unreadable = 0
     for row in rows:
         camera = await _camera(connection, dict(row), keys)
-        columns = await _spec_columns(connection, camera, keys)
-        if columns.get("sealed_source_url") is not None:
+        columns = await _address_columns(connection, camera, keys)
+        if columns.get("sealed_stream_url") is not None:
             await connection.execute(update(cameras).where(cameras.c.camera_id == camera.camera_id).values(columns))
             sealed += 1
-        unreadable += sources.has_mask(camera.spec.source_url)
+        unreadable += sources.has_mask(camera.stream_url)
     return ResealedBatch(rows[-1]["camera_id"] if len(rows) == RESEAL_BATCH else "", sealed, unreadable)
 
 

@@ -1,6 +1,6 @@
 """The schema `cameras`."""
 
-from sqlalchemy import Column, DateTime, ForeignKey, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import Column, DateTime, Double, ForeignKey, Integer, LargeBinary, MetaData, String, Table
 from sqlalchemy.dialects.postgresql import JSONB
 
 from countline_common.data.outbox import outbox_table
@@ -29,11 +29,19 @@ cameras = Table(
     metadata,
     Column("camera_id", String, primary_key=True),
     Column("site_id", ForeignKey(sites.c.site_id), nullable=False, index=True),
-    Column("title", String, nullable=False),
-    # A CameraSpec as protobuf's JSON; the secrets in its address are masked.
+    Column("name", String, nullable=False),
+    Column("location", String, nullable=False, server_default=""),
+    Column("latitude", Double),
+    Column("longitude", Double),
+    Column("floor", String, nullable=False, server_default=""),
+    # What is wanted: `active`, `inactive`, `paused` or `retired`.
+    Column("status", String, nullable=False, server_default="active"),
+    Column("tags", JSONB, nullable=False, server_default="[]"),
+    # A CameraSpec as protobuf's JSON.
     Column("spec", JSONB, nullable=False),
-    # The whole address, sealed; NULL if it holds no secret.
-    Column("sealed_source_url", LargeBinary),
+    # The address with its secrets masked; and the whole address, sealed, or NULL if it holds no secret.
+    Column("stream_url", String, nullable=False, server_default=""),
+    Column("sealed_stream_url", LargeBinary),
     Column("source_key_id", ForeignKey(data_keys.c.key_id)),
     Column("revision", Integer, nullable=False),
     Column("created_at", _moment, nullable=False),

@@ -42,6 +42,9 @@ MOST_ON_A_PAGE: Final = 1000
 VERIFY_TIMEOUT_S: Final = 600.0
 
 ActorOption = Annotated[str, typer.Option("--actor", help="Name or id of the caller.")]
+OnBehalfOfOption = Annotated[
+    str, typer.Option("--on-behalf-of", help="Name or id of the user for whom the caller acts.")
+]
 ResourceOption = Annotated[str, typer.Option("--resource", help="Such as cameras/door; cameras/ for all cameras.")]
 MethodOption = Annotated[str, typer.Option("--method", help="Such as UpdateCamera.")]
 OutcomeOption = Annotated[str, typer.Option("--outcome", help="Such as OK or NOT_FOUND; refused for all but OK.")]
@@ -53,6 +56,7 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Most rows to p
 @app.command("list")
 def list_(
     actor: ActorOption = "",
+    on_behalf_of: OnBehalfOfOption = "",
     resource: ResourceOption = "",
     method: MethodOption = "",
     outcome: OutcomeOption = "",
@@ -68,7 +72,13 @@ def list_(
     Example: countline audit list --resource cameras/ --outcome refused
     """
     wanted = ListAuditRowsRequest(
-        actor=actor, resource=resource, method=method, outcome=outcome, start=_moment(start), end=_moment(end)
+        actor=actor,
+        on_behalf_of=on_behalf_of,
+        resource=resource,
+        method=method,
+        outcome=outcome,
+        start=_moment(start),
+        end=_moment(end),
     )
 
     async def question(client: Client) -> list[AuditRecord]:

@@ -150,19 +150,15 @@ def changes_of(
     counting: CountingOptions,
     source: SourceOptions,
     removal: RemovalOptions = RemovalOptions(),
-    *,
-    url: str | None,
-    enable: bool | None = None,
 ) -> Changes:
     """Build the changes that the options ask for.
 
     Raises:
-        InvalidInputError: two options contradict each other, or the file of a path does not exist.
+        InvalidInputError: two options contradict each other.
     """
     if removal.rm_ground and geometry.ground:
         raise InvalidInputError("--ground and --rm-ground cannot be used together", hint="give one of them")
     return Changes(
-        source_url=_source_url(url) if url is not None else None,
         lines=tuple(geometry.line or ()),
         removed_lines=frozenset(removal.rm_line or ()),
         zones=tuple(geometry.zone or ()),
@@ -181,12 +177,15 @@ def changes_of(
         playback=Playback.Value(f"PLAYBACK_{source.playback.name}") if source.playback else None,
         rtsp_transport=RtspTransport.Value(f"RTSP_TRANSPORT_{source.transport.name}") if source.transport else None,
         recorded_at=source.recorded_at,
-        disabled=None if enable is None else not enable,
     )
 
 
-def _source_url(text: str) -> str:
-    """Return an address as it is; turn the path of an existing file into its address."""
+def source_url(text: str) -> str:
+    """Return an address as it is; turn the path of an existing file into its address.
+
+    Raises:
+        InvalidInputError: the file does not exist.
+    """
     if "://" in text:
         return text
     path = Path(text).expanduser().absolute()

@@ -7,21 +7,24 @@ from typing import Final
 from rich.table import Table
 
 from countline.v1 import cameras_pb2
-from countline.v1.cameras_pb2 import Camera, CameraStatus, Mask, Point
+from countline.v1.cameras_pb2 import Camera, CameraObservation, Mask, Point
 from countline_common.cli.terminal import Styled, Terminal
 from countline_common.http.rest_json import enum_word
 from countline_common.times import from_timestamp, rfc3339
 from countline_control.cli.geometry import write_ground, write_points
 
 _COLOURS: Final = {
-    cameras_pb2.CAMERA_STATE_RUNNING: "green",
-    cameras_pb2.CAMERA_STATE_FINISHED: "green",
-    cameras_pb2.CAMERA_STATE_STARTING: "yellow",
-    cameras_pb2.CAMERA_STATE_RECONNECTING: "yellow",
-    cameras_pb2.CAMERA_STATE_WAITING: "yellow",
-    cameras_pb2.CAMERA_STATE_FAILED: "red",
-    cameras_pb2.CAMERA_STATE_DISABLED: "dim",
+    cameras_pb2.OBSERVED_STATE_RUNNING: "green",
+    cameras_pb2.OBSERVED_STATE_FINISHED: "green",
+    cameras_pb2.OBSERVED_STATE_PROBING: "yellow",
+    cameras_pb2.OBSERVED_STATE_STARTING: "yellow",
+    cameras_pb2.OBSERVED_STATE_DEGRADED: "yellow",
+    cameras_pb2.OBSERVED_STATE_OFFLINE: "yellow",
+    cameras_pb2.OBSERVED_STATE_WAITING: "yellow",
+    cameras_pb2.OBSERVED_STATE_FAILED: "red",
 }
+
+_COUNTING: Final = {cameras_pb2.OBSERVED_STATE_RUNNING, cameras_pb2.OBSERVED_STATE_DEGRADED}
 
 KEPT_UP: Final = 0.8
 """Share of its frames that a worker counts if it keeps up with a camera. Rates of a few seconds vary."""
@@ -29,36 +32,47 @@ KEPT_UP: Final = 0.8
 
 def row(camera: Camera) -> tuple[str | Styled, ...]:
     """Return the row of a camera in `cameras list`."""
-    status = camera.status
+    observed = camera.observed
     names = [line.line_id for line in camera.spec.lines] + [f"({zone.zone_id})" for zone in camera.spec.zones]
     return (
         camera.camera_id,
+        camera.name,
         camera.site_id,
-        _with_warnings(_state(status), status),
-        _rate(camera) if status.state == cameras_pb2.CAMERA_STATE_RUNNING else "",
+        _wanted(camera),
+        _with_warnings(_state(observed), observed),
+        _rate(camera) if observed.state in _COUNTING else "",
         ", ".join(names),
-        camera.spec.source_url,
+        camera.stream_url,
     )
 
 
 def _rate(camera: Camera) -> str | Styled:
     """Return the frames counted in a second; with those that should be if the worker drops many of them."""
-    status, wanted = camera.status, camera.status.source_fps
+    observed, wanted = camera.observed, camera.observed.source_fps
     if camera.spec.processing_rate:
         wanted = min(wanted, camera.spec.processing_rate)
-    counted = f"{status.processed_fps:.1f}"
-    if status.processed_fps >= KEPT_UP * wanted:
+    counted = f"{observed.processed_fps:.1f}"
+    if observed.processed_fps >= KEPT_UP * wanted:
         return counted
     return Styled(f"{counted} of {wanted:.1f}", style="yellow")
 
 
-def _state(status: CameraStatus) -> Styled:
-    word = enum_word(cameras_pb2.CameraState.DESCRIPTOR, status.state)
+def _wanted(camera: Camera) -> Styled:
+    is_active = camera.status == cameras_pb2.CAMERA_STATUS_ACTIVE
+    return Styled(
+        enum_word(cameras_pb2.CameraStatus.DESCRIPTOR, camera.status), style="default" if is_active else "dim"
+    )
+
+
+def _state(status: CameraObservation) -> Styled:
+    if not status.state:
+        return Styled("")
+    word = enum_word(cameras_pb2.ObservedState.DESCRIPTOR, status.state)
     text = Styled(word, style=_COLOURS.get(status.state, "default"))
     return text.append(f": {status.error.message}", style="default") if status.error.message else text
 
 
-def _with_warnings(state: Styled, status: CameraStatus) -> Styled:
+def _with_warnings(state: Styled, status: CameraObservation) -> Styled:
     for warning in status.warnings:
         state.append("; warning: ", style="yellow").append(warning.message, style="default")
     return state
@@ -69,7 +83,7 @@ def print_camera(camera: Camera) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
-    for name, value in [*_facts(camera), *_status_facts(camera.status)]:
+    for name, value in [*_facts(camera), *_observed_facts(camera.observed)]:
         if value:
             grid.add_row(name, value)
     Terminal().print(grid)
@@ -80,9 +94,12 @@ def _facts(camera: Camera) -> list[tuple[str, str]]:
     playback = enum_word(cameras_pb2.Playback.DESCRIPTOR, spec.playback)
     facts = [
         ("camera", camera.camera_id),
-        ("title", camera.title),
+        ("name", camera.name),
         ("site", camera.site_id),
-        ("source", f"{spec.source_url} ({playback})"),
+        ("location", _where(camera)),
+        ("tags", ", ".join(camera.tags)),
+        ("status", enum_word(cameras_pb2.CameraStatus.DESCRIPTOR, camera.status)),
+        ("source", f"{camera.stream_url} ({playback})"),
         ("model", spec.model or "default"),
         ("rate", f"{spec.processing_rate:g} frames/s" if spec.processing_rate else "every frame"),
         ("min score", f"{spec.min_score:g}" if spec.min_score else ""),
@@ -102,6 +119,13 @@ def _facts(camera: Camera) -> list[tuple[str, str]]:
     return [*facts, *geometry, ("revision", str(camera.revision))]
 
 
+def _where(camera: Camera) -> str:
+    parts = [camera.location, f"floor {camera.floor}" if camera.floor else ""]
+    if camera.HasField("position"):
+        parts.append(f"{camera.position.latitude:g}, {camera.position.longitude:g}")
+    return "; ".join(part for part in parts if part)
+
+
 def _mask_word(mask: Mask) -> str:
     return enum_word(cameras_pb2.MaskKind.DESCRIPTOR, mask.kind)
 
@@ -111,9 +135,10 @@ def _geometry(name: str, points: Sequence[Point], classes: Iterable[str], versio
     return f"{name}:{write_points(points)}{':' + of if of else ''}  (version {version})"
 
 
-def _status_facts(status: CameraStatus) -> list[tuple[str, str | Styled]]:
+def _observed_facts(status: CameraObservation) -> list[tuple[str, str | Styled]]:
     facts: list[tuple[str, str | Styled]] = [
-        ("state", _state(status)),
+        ("observed", _state(status)),
+        ("since", rfc3339(from_timestamp(status.since)) if status.HasField("since") else ""),
         ("hint", status.error.hint),
         ("worker", status.worker_id),
     ]

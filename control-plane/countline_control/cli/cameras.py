@@ -1,5 +1,6 @@
 """`countline cameras`."""
 
+from collections.abc import Awaitable
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from countline.v1.cameras_pb2 import (
     DeleteCameraRequest,
     GetCameraRequest,
     ListCamerasRequest,
+    ListCamerasResponse,
     UpdateCameraRequest,
 )
 from countline_common.cli.completion import complete_camera
@@ -39,10 +41,11 @@ from countline_control.cli.camera_options import (
     RemovalOptions,
     SourceOptions,
     changes_of,
+    source_url,
 )
+from countline_control.cli.camera_places import FilterOptions, PlaceOptions, filter_of, set_place
 from countline_control.cli.camera_view import print_camera, row
 from countline_control.cli.changes import changed_spec
-from countline_control.cli.sites import all_sites
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Manage cameras.")
 
@@ -54,9 +57,9 @@ CameraArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the cam
 def add(
     camera_id: Annotated[str, typer.Argument(metavar="ID", help="Lower-case letters, digits and hyphens.")],
     url: Annotated[str, typer.Argument(help="Address (rtsp://, http://, file://, …), or path of a file.")],
-    site: Annotated[str | None, typer.Option(help="Site of the camera; needed if there are several.")] = None,
-    title: Annotated[str | None, typer.Option("--title", help="Display name.")] = None,
+    site: Annotated[str, typer.Option(help="Site of the camera; needed if there are several.")] = "",
     *,
+    place: PlaceOptions,
     geometry: GeometryOptions,
     counting: CountingOptions,
     source: SourceOptions,
@@ -68,36 +71,35 @@ def add(
 
     Example: countline cameras add door rtsp://user:password@10.0.0.7/live --line gate:0.1,0.5,0.9,0.5
     """
-    spec, _ = changed_spec(CameraSpec(), changes_of(geometry, counting, source, url=url))
+    spec, _ = changed_spec(CameraSpec(), changes_of(geometry, counting, source))
+    camera = Camera(camera_id=camera_id, site_id=site, name=camera_id, stream_url=source_url(url), spec=spec)
+    set_place(camera, place)
 
     async def question(client: Client) -> Camera:
-        site_id = site or await _only_site(client)
-        camera = Camera(camera_id=camera_id, site_id=site_id, title=title or "", spec=spec)
         return (await client.cameras.CreateCamera(CreateCameraRequest(camera=camera))).camera
 
     _print_change(ask(server, data, question), "Created", as_json=json)
 
 
 @app.command("list")
+@grouped
 def list_(
-    site: Annotated[str, typer.Option(help="Site whose cameras to list.")] = "",
-    json: JsonOption = False,
-    server: ServerOption = None,
-    data: DataOption = None,
+    *, shown: FilterOptions, json: JsonOption = False, server: ServerOption = None, data: DataOption = None
 ) -> None:
-    """List cameras and their status.
+    """List cameras: what is wanted of them, and what is observed.
 
-    Example: countline cameras list --site lab
+    Example: countline cameras list --site lab --observed offline
     """
+    request = filter_of(shown)
 
     async def question(client: Client) -> list[Camera]:
-        return await all_cameras(client, site)
+        return await all_cameras(client, request)
 
     cameras = ask(server, data, question)
     if json:
         print_json({"cameras": [to_json(camera) for camera in cameras]})
         return
-    columns = ("CAMERA", "SITE", "STATE", "FPS", "LINES", "SOURCE")
+    columns = ("CAMERA", "NAME", "SITE", "STATUS", "OBSERVED", "FPS", "LINES", "SOURCE")
     nothing = "No cameras found. Add one: countline cameras add ID URL --line NAME:x1,y1,x2,y2"
     print_table(columns, [row(camera) for camera in cameras], nothing)
 
@@ -126,13 +128,12 @@ def show(
 def set_(
     camera_id: CameraArgument,
     url: Annotated[str | None, typer.Option(help="New source; *** keeps the stored password.")] = None,
-    title: Annotated[str | None, typer.Option("--title", help="Display name.")] = None,
     *,
+    place: PlaceOptions,
     geometry: GeometryOptions,
     counting: CountingOptions,
     source: SourceOptions,
     removal: RemovalOptions,
-    enable: Annotated[bool | None, typer.Option("--enable/--disable", help="Process the camera or not.")] = None,
     json: JsonOption = False,
     server: ServerOption = None,
     data: DataOption = None,
@@ -141,17 +142,21 @@ def set_(
 
     Example: countline cameras set door --line gate:0.1,0.6,0.9,0.6:person --rate 12
     """
-    changes = changes_of(geometry, counting, source, removal, url=url, enable=enable)
+    changes = changes_of(geometry, counting, source, removal)
+    camera = Camera(camera_id=camera_id)
+    touched = set_place(camera, place)
+    if url is not None:
+        camera.stream_url = source_url(url)
+        touched.append("stream_url")
 
     async def question(client: Client) -> Camera:
         stored = (await client.cameras.GetCamera(GetCameraRequest(camera_id=camera_id))).camera
         spec, paths = changed_spec(stored.spec, changes)
-        if title is not None:
-            paths.append("title")
-        if not paths:
+        if not (paths := [*touched, *paths]):
             raise InvalidInputError("no change was given", hint="see countline cameras set --help")
         # All lines are sent back; the revision prevents that another user's change in between is lost.
-        camera = Camera(camera_id=camera_id, title=title or "", spec=spec, revision=stored.revision)
+        camera.spec.CopyFrom(spec)
+        camera.revision = stored.revision
         request = UpdateCameraRequest(camera=camera, update_mask=FieldMask(paths=paths))
         return (await client.cameras.UpdateCamera(request)).camera
 
@@ -178,22 +183,14 @@ def remove(
     note(f"Deleted camera {camera_id}.")
 
 
-async def all_cameras(client: Client, site_id: str = "") -> list[Camera]:
-    """Return every camera, or those of a site."""
-    return await every_page(
-        lambda token: client.cameras.ListCameras(ListCamerasRequest(page_token=token, site_id=site_id)),
-        lambda answer: answer.cameras,
-    )
+async def all_cameras(client: Client, request: ListCamerasRequest) -> list[Camera]:
+    """Return every camera that passes the request's filter."""
 
+    def ask_page(token: str) -> Awaitable[ListCamerasResponse]:
+        request.page_token = token
+        return client.cameras.ListCameras(request)
 
-async def _only_site(client: Client) -> str:
-    sites = await all_sites(client)
-    if len(sites) == 1:
-        return sites[0].site_id
-    if not sites:
-        raise InvalidInputError("there is no site yet", hint="create one: countline sites add ID --time-zone ZONE")
-    known = ", ".join(site.site_id for site in sites)
-    raise InvalidInputError(f"there are {len(sites)} sites: {known}", hint="choose one with --site")
+    return await every_page(ask_page, lambda answer: answer.cameras)
 
 
 def _print_change(camera: Camera, what: str, *, as_json: bool) -> None:

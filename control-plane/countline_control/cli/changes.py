@@ -15,7 +15,6 @@ from countline_control.cli.geometry import parse_anchor, parse_ground, parse_lin
 _Item = TypeVar("_Item", Line, Zone, Mask)
 
 _SCALARS: Final = (
-    "source_url",
     "model",
     "processing_rate",
     "min_score",
@@ -23,7 +22,6 @@ _SCALARS: Final = (
     "min_track_score",
     "playback",
     "rtsp_transport",
-    "disabled",
 )
 
 
@@ -31,7 +29,6 @@ _SCALARS: Final = (
 class Changes:
     """The changes that a command line asks for; None and empty mean no change."""
 
-    source_url: str | None = None
     lines: tuple[str, ...] = ()
     """To add, or to replace by name."""
     removed_lines: frozenset[str] = frozenset()
@@ -53,7 +50,6 @@ class Changes:
     playback: Playback.ValueType | None = None
     rtsp_transport: RtspTransport.ValueType | None = None
     recorded_at: str | None = None
-    disabled: bool | None = None
 
 
 def changed_spec(stored: CameraSpec, changes: Changes) -> tuple[CameraSpec, list[str]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from countline_common.errors import InvalidInputError
 from countline_common.triton import ModelRef
-from countline_control.cameras.domain import CameraStatus, ObservedState
+from countline_control.cameras.domain import CameraObservation, ObservedState
 from countline_control.models.domain import Follower, ModelChoice, ModelRouting, TrialMode
 
 
@@ -57,7 +57,7 @@ def users_of(cameras: Mapping[str, str], routing: ModelRouting) -> dict[str, tup
     return {model: tuple(camera_ids) for model, camera_ids in found.items()}
 
 
-def unreported(camera_ids: Iterable[str], statuses: Mapping[str, CameraStatus]) -> tuple[str, ...]:
+def unreported(camera_ids: Iterable[str], observations: Mapping[str, CameraObservation]) -> tuple[str, ...]:
     """Return the cameras whose worker has not reported yet which version counts them.
 
     After the service of workers starts, this lasts until the workers connect again. Until then a worker may count a
@@ -66,6 +66,6 @@ def unreported(camera_ids: Iterable[str], statuses: Mapping[str, CameraStatus]) 
     return tuple(
         camera_id
         for camera_id in sorted(camera_ids)
-        if (status := statuses.get(camera_id)) is None
-        or (status.state is ObservedState.STARTING and status.reported_at is None)
+        if (status := observations.get(camera_id)) is None
+        or (status.state is ObservedState.PROBING and status.reported_at is None)
     )

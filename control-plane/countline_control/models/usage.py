@@ -5,7 +5,7 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from countline_control.cameras.domain import CameraStatus
+from countline_control.cameras.domain import CameraObservation
 from countline_control.database import Database
 from countline_control.models import checks, routing, store
 from countline_control.models.domain import ModelRouting
@@ -19,8 +19,8 @@ class CameraModels(Protocol):
         """Return camera → the model that its spec names. Raises `CountlineError` while it cannot answer."""
         ...
 
-    async def statuses(self, camera_ids: Sequence[str]) -> Mapping[str, CameraStatus]:
-        """Return the statuses of cameras. Raises `CountlineError` while it cannot answer."""
+    async def observations(self, camera_ids: Sequence[str]) -> Mapping[str, CameraObservation]:
+        """Return the observations of cameras. Raises `CountlineError` while it cannot answer."""
         ...
 
 
@@ -65,10 +65,10 @@ class ModelUsage:
             CountlineError: this is not known; with `surely` also if a worker has not reported yet.
         """
         current, cameras = await self.routing(), await self.named()
-        users, statuses = routing.users_of(cameras, current), await self._cameras.statuses(list(cameras))
+        users, observations = routing.users_of(cameras, current), await self._cameras.observations(list(cameras))
         if surely:
-            checks.check_reported(routing.unreported(cameras, statuses))
-        for camera_id, status in statuses.items():
+            checks.check_reported(routing.unreported(cameras, observations))
+        for camera_id, status in observations.items():
             for model in {status.model, status.follower_model} - {""}:
                 users[model] = tuple(sorted({*users.get(model, ()), camera_id}))
         return current, users

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from countline_common.errors import CountlineError, UnavailableError
 from countline_control.auth.access.places import Places
 from countline_control.cameras import store
-from countline_control.cameras.domain import CameraStatus
+from countline_control.cameras.domain import CameraObservation
 from countline_control.cameras.service import CameraService
-from countline_control.cameras.shown import StatusSource
+from countline_control.cameras.shown import ObservationSource
 from countline_control.database import Database, translate
 from countline_control.models.domain import ModelRouting
 from countline_control.models.usage import ModelUsage
@@ -81,30 +81,30 @@ class LocalRouting:
             raise (translate(error) or error) from error
 
 
-class LocalStatuses:
-    """Reads the statuses of the service of workers in this process, which starts after the services that ask."""
+class LocalObservations:
+    """Reads the observations of the service of workers in this process, which starts after the services that ask."""
 
     def __init__(self) -> None:
         self.schedule: Schedule | None = None
 
-    async def statuses(self, camera_ids: Sequence[str]) -> dict[str, CameraStatus]:
-        """Return the statuses that are known."""
-        return await self.schedule.statuses(camera_ids) if self.schedule is not None else {}
+    async def observations(self, camera_ids: Sequence[str]) -> dict[str, CameraObservation]:
+        """Return the observations that are known."""
+        return await self.schedule.observations(camera_ids) if self.schedule is not None else {}
 
 
 class NamedModels:
-    """Lists the model that each camera names, and camera statuses, for the service of models.
+    """Lists the model that each camera names, and camera observations, for the service of models.
 
     Both sources are local or remote.
 
     Args:
         cameras: lists the cameras.
-        statuses: reads their statuses.
+        observations: reads their observations.
     """
 
-    def __init__(self, cameras: CameraInventory, statuses: StatusSource) -> None:
+    def __init__(self, cameras: CameraInventory, observations: ObservationSource) -> None:
         self._cameras = cameras
-        self._statuses = statuses
+        self._observations = observations
 
     async def named(self) -> dict[str, str]:
         """Return camera → the model that its spec names.
@@ -114,10 +114,10 @@ class NamedModels:
         """
         return {item.camera.camera_id: item.camera.spec.model for item in await self._cameras.cameras()}
 
-    async def statuses(self, camera_ids: Sequence[str]) -> dict[str, CameraStatus]:
-        """Return the statuses of cameras.
+    async def observations(self, camera_ids: Sequence[str]) -> dict[str, CameraObservation]:
+        """Return the observations of cameras.
 
         Raises:
             CountlineError: the service of workers does not answer.
         """
-        return dict(await self._statuses.statuses(camera_ids)) if camera_ids else {}
+        return dict(await self._observations.observations(camera_ids)) if camera_ids else {}

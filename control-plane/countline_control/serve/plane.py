@@ -24,7 +24,7 @@ from countline_control.auth.access.places import PlaceSource
 from countline_control.cameras.pictures import TurnWatch
 from countline_control.cameras.secrets import CameraSecrets, SecretService
 from countline_control.cameras.service import CameraService
-from countline_control.cameras.shown import StatusSource
+from countline_control.cameras.shown import ObservationSource
 from countline_control.cameras.tables import data_keys
 from countline_control.data_keys import DataKeys
 from countline_control.database import Database
@@ -42,7 +42,7 @@ from countline_control.models.usage import ModelUsage
 from countline_control.serve.bus import BackgroundBus
 from countline_control.serve.host import ServiceHost
 from countline_control.serve.identity import IdentityServices
-from countline_control.serve.local import LocalCameras, LocalPlaces, LocalRouting, LocalStatuses, NamedModels
+from countline_control.serve.local import LocalCameras, LocalObservations, LocalPlaces, LocalRouting, NamedModels
 from countline_control.serve.remote import RemoteCameras, RemoteRouting, RemoteStatuses, service_metadata
 from countline_control.settings import ControlSettings, missing
 from countline_control.workers.fleet import Fleet
@@ -82,7 +82,7 @@ class ControlPlane:
         self._verifier.gate = partial(check_call, self._current)
         follow_level("control", self._current)
         self._bus: BackgroundBus | None = None
-        self._statuses = LocalStatuses()
+        self._observations = LocalObservations()
         self._places = LocalPlaces()
         self._cameras: CameraService | None = None
         self._models: ModelService | None = None
@@ -141,13 +141,13 @@ class ControlPlane:
         await self._host.listen("auth", self._settings.auth_address, *services)
 
     async def _start_cameras(self) -> None:
-        database, statuses = await self._database("cameras"), await self._status_source()
+        database, observations = await self._database("cameras"), await self._observation_source()
         self._places.database = database
         keys = DataKeys(database, data_keys, self._settings.master_key_source)
         await CameraSecrets(database, keys).open(forget_lost=self._settings.forget_lost_secrets)
-        service = CameraService(database, keys, statuses, self._cameras_changed)
+        service = CameraService(database, keys, observations, self._cameras_changed)
         self._cameras = service
-        watch = TurnWatch(database, statuses, service, self._cameras_changed)
+        watch = TurnWatch(database, observations, service, self._cameras_changed)
         self._host.spawn("pictures of cameras", watch.run(), watch.stop)
         self._relay("cameras", database, service.outbox, service.trail)
         secrets = SecretService(database, keys, service.outbox)
@@ -163,7 +163,7 @@ class ControlPlane:
         deployer = Deployer(
             database, repository, installer, settings.work_folder, limits, settings.model_most_deployments
         )
-        cameras = NamedModels(await self._camera_source(), await self._status_source())
+        cameras = NamedModels(await self._camera_source(), await self._observation_source())
         usage = self._usage = ModelUsage(database, cameras, settings.default_model)
         lifecycle = Lifecycle(database, repository, artifacts, usage, outbox, self._models_changed)
         trail = OutboxTrail(database.begin, outbox)
@@ -185,7 +185,7 @@ class ControlPlane:
         database = await self._database("workers")
         fleet = Fleet(self._settings.lease_s, time.monotonic, time.time)
         schedule = Schedule(database, fleet, await self._camera_source(), await self._routing_source())
-        self._statuses.schedule = schedule
+        self._observations.schedule = schedule
         service = WorkerService(fleet, schedule)
         self._host.spawn("schedule", schedule.run(), schedule.stop)
         await self._host.listen(
@@ -197,9 +197,9 @@ class ControlPlane:
 
     # Between services ------------------------------------------------------------------------------------------------
 
-    async def _status_source(self) -> StatusSource:
+    async def _observation_source(self) -> ObservationSource:
         if "workers" in self._wanted:
-            return self._statuses
+            return self._observations
         channel = await self._host.channel(self._settings.workers_address)
         return RemoteStatuses(channel, service_metadata(self._settings.service_token_file))
 
@@ -228,12 +228,12 @@ class ControlPlane:
         return RemoteRouting(channel, metadata, self._settings.default_model)
 
     def _cameras_changed(self) -> None:
-        if self._statuses.schedule is not None:
-            self._statuses.schedule.cameras_changed()
+        if self._observations.schedule is not None:
+            self._observations.schedule.cameras_changed()
 
     def _models_changed(self) -> None:
-        if self._statuses.schedule is not None:
-            self._statuses.schedule.models_changed()
+        if self._observations.schedule is not None:
+            self._observations.schedule.models_changed()
 
     def _jetstream(self) -> JetStreamContext | None:
         return self._bus.jetstream if self._bus is not None else None

@@ -19,9 +19,10 @@ from countline_common.files.text_files import read_text
 from countline_common.grpc.authorization import Metadata, bearer_metadata
 from countline_common.grpc.errors import translated
 from countline_common.grpc.paging import MAX_SIZE, every_page
+from countline_common.http.request_ids import request_metadata
 from countline_control.auth.access.places import Places
-from countline_control.cameras.domain import CameraStatus
-from countline_control.cameras.messages import camera_of, status_of
+from countline_control.cameras.domain import CameraObservation
+from countline_control.cameras.messages import camera_of, observation_of
 from countline_control.models.domain import ModelRouting
 from countline_control.models.messages import trial_of
 from countline_control.workers.domain import AssignableCamera
@@ -69,7 +70,7 @@ class RemoteCameras:
             lambda token: self._stub.ListSites(
                 cameras_pb2.ListSitesRequest(page_size=MAX_SIZE, page_token=token),
                 timeout=CALL_TIMEOUT_S,
-                metadata=self._metadata,
+                metadata=_sent(self._metadata),
             ),
             lambda response: response.sites,
         )
@@ -80,7 +81,7 @@ class RemoteCameras:
             lambda token: self._stub.ListCameras(
                 cameras_pb2.ListCamerasRequest(page_size=MAX_SIZE, page_token=token),
                 timeout=CALL_TIMEOUT_S,
-                metadata=self._metadata,
+                metadata=_sent(self._metadata),
             ),
             lambda response: response.cameras,
         )
@@ -104,27 +105,34 @@ class RemoteRouting:
         """
         request = models_pb2.ListServingRequest()
         with translated():
-            answer = await self._stub.ListServing(request, timeout=CALL_TIMEOUT_S, metadata=self._metadata)
+            answer = await self._stub.ListServing(request, timeout=CALL_TIMEOUT_S, metadata=_sent(self._metadata))
         return ModelRouting(dict(answer.live), tuple(map(trial_of, answer.trials)), self._default_model)
 
 
 class RemoteStatuses:
-    """Reads the statuses of a service of workers elsewhere; the token needs `worker:read`."""
+    """Reads the observations of a service of workers elsewhere; the token needs `worker:read`."""
 
     def __init__(self, channel: grpc.aio.Channel, metadata: Metadata) -> None:
         self._stub = workers_pb2_grpc.WorkerServiceStub(channel)
         self._metadata = metadata
 
-    async def statuses(self, camera_ids: Sequence[str]) -> dict[str, CameraStatus]:
-        """Return the statuses that are known.
+    async def observations(self, camera_ids: Sequence[str]) -> dict[str, CameraObservation]:
+        """Return the observations that are known.
 
         Raises:
             CountlineError: the service does not answer, or refuses the token.
         """
-        request = workers_pb2.ListCameraStatusesRequest(camera_ids=camera_ids)
+        request = workers_pb2.ListCameraObservationsRequest(camera_ids=camera_ids)
         with translated():
-            answer = await self._stub.ListCameraStatuses(request, timeout=STATUS_TIMEOUT_S, metadata=self._metadata)
-        return {report.camera_id: status_of(report.status) for report in answer.cameras}
+            answer = await self._stub.ListCameraObservations(
+                request, timeout=STATUS_TIMEOUT_S, metadata=_sent(self._metadata)
+            )
+        return {report.camera_id: observation_of(report.observed) for report in answer.cameras}
+
+
+def _sent(metadata: Metadata) -> Metadata:
+    """Return the metadata of a service, with the id of the request that needs the call."""
+    return (*metadata, *request_metadata())
 
 
 def service_metadata(token_file: Path | None) -> Metadata:

@@ -15,7 +15,7 @@ from typing import Final
 
 from countline_common.errors import FieldProblem, InvalidInputError
 from countline_control import names
-from countline_control.cameras.domain import Camera, CameraFault, CameraStatus, ObservedState
+from countline_control.cameras.domain import Camera, CameraFault, CameraObservation, ObservedState
 from countline_control.models.domain import Follower
 
 # Workers -------------------------------------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ class CameraReport:
 
     camera_id: str
     epoch: int
-    status: CameraStatus
+    observed: CameraObservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class FinishedFile:
     """A file that was played to its end."""
 
     fingerprint: str
-    status: CameraStatus
+    observed: CameraObservation
 
 
 # Who gets which camera -----------------------------------------------------------------------------------------------
@@ -231,27 +231,31 @@ def _choose(holder: Holder | None, workers: Mapping[str, AssignableWorker], load
 # Statuses of cameras without a report --------------------------------------------------------------------------------
 
 
-def starting(holder: Holder) -> CameraStatus:
-    """Status of a camera whose worker has not reported it yet."""
-    return CameraStatus(ObservedState.STARTING, worker_id=holder.worker_id, epoch=holder.epoch)
+def taken(holder: Holder) -> CameraObservation:
+    """Return what is known of a camera whose worker has not reported it yet."""
+    return CameraObservation(ObservedState.PROBING, worker_id=holder.worker_id, epoch=holder.epoch)
 
 
-def worker_gone(holder: Holder, silent_for_s: float) -> CameraStatus:
+def worker_gone(holder: Holder, silent_since: float, now: float) -> CameraObservation:
     """Status of a camera whose worker is silent while no other worker has room."""
+    silent_for = f"{now - silent_since:.0f} s"
     fault = CameraFault(
         code="worker_offline",
-        message=f"worker {holder.worker_id} has not reported for {silent_for_s:.0f} s and no other worker has room",
+        message=f"worker {holder.worker_id} has not reported for {silent_for} and no other worker has room",
         hint="see `countline workers list`; start this worker again, or another one",
     )
-    return CameraStatus(ObservedState.WAITING, worker_id=holder.worker_id, epoch=holder.epoch, fault=fault)
+    return CameraObservation(
+        ObservedState.WAITING, worker_id=holder.worker_id, epoch=holder.epoch, fault=fault, since=silent_since
+    )
 
 
-def no_room(alive: int, capacity: int) -> CameraStatus:
+def no_room(alive: int, capacity: int, since: float | None) -> CameraObservation:
     """Status of a camera that no worker can take.
 
     Args:
         alive: number of workers online.
         capacity: cameras that they can hold together.
+        since: when the camera began to wait; None if it is not planned yet.
     """
     if not alive:
         fault = CameraFault(code="no_worker", message="no worker is online", hint="start one: countline worker")
@@ -261,4 +265,4 @@ def no_room(alive: int, capacity: int) -> CameraStatus:
             message=f"all workers are full: {alive} online, for {capacity} cameras together",
             hint="start another worker, raise a worker's capacity, or disable a camera",
         )
-    return CameraStatus(ObservedState.WAITING, fault=fault)
+    return CameraObservation(ObservedState.WAITING, fault=fault, since=since)

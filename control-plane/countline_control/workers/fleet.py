@@ -9,7 +9,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from countline_common.redaction import redact
-from countline_control.cameras.domain import CameraStatus, ObservedState, plays_once
+from countline_control.cameras.domain import CameraObservation, ObservedState, plays_once
+from countline_control.cameras.lifecycle import WantedStatus
 from countline_control.models.domain import ModelRouting
 from countline_control.models.routing import choose
 from countline_control.workers import domain
@@ -43,8 +44,9 @@ class Fleet:
         self._finished = FinishedFiles(clock)
         self._cameras: dict[str, AssignableCamera] = {}
         self._held: dict[str, Holder] = {}
-        self._statuses: dict[str, CameraStatus] = {}
-        self._waiting: AbstractSet[str] = frozenset()
+        self._observations: dict[str, CameraObservation] = {}
+        self._waiting: dict[str, float] = {}
+        """Since when each camera waits for room, Unix seconds."""
         self._routing = ModelRouting({})
 
     def seed(
@@ -82,20 +84,20 @@ class Fleet:
         return has_changed or bool(self.newly_finished())
 
     def _take_status(self, worker: WorkerReport, report: CameraReport) -> None:
-        camera_id, status, fault = report.camera_id, report.status, report.status.fault
+        camera_id, observed, fault = report.camera_id, report.observed, report.observed.fault
         if self._held.get(camera_id) != Holder(worker.worker_id, worker.instance, report.epoch):
             return  # the report is about an assignment that is over, or still on its way
         if fault is not None:
             has_content = fault.code or fault.message
             fault = replace(fault, message=redact(fault.message)) if has_content else None
-        self._statuses[camera_id] = replace(
-            status,
+        self._observations[camera_id] = replace(
+            observed,
             worker_id=worker.worker_id,
             epoch=report.epoch,
             fault=fault,
-            reported_at=self._wall() if status.reported_at is None else status.reported_at,
+            reported_at=self._wall() if observed.reported_at is None else observed.reported_at,
         )
-        if status.state is not ObservedState.FINISHED:
+        if observed.state is not ObservedState.FINISHED:
             self._finished.settle(camera_id)
 
     # Assignments -----------------------------------------------------------------------------------------------------
@@ -103,17 +105,18 @@ class Fleet:
     def plan(self) -> AssignmentPlan:
         """Plan what has to change now."""
         wanted = {
-            camera_id: plays_once(item.camera.spec)
+            camera_id: plays_once(item.camera)
             for camera_id, item in self._cameras.items()
-            if not item.camera.spec.disabled and self._finished_file(camera_id) is None
+            if item.camera.status is WantedStatus.ACTIVE and self._finished_file(camera_id) is None
         }
         result = domain.plan_assignments(wanted, self._held, self.registry.assignable())
-        self._waiting = frozenset(result.waiting)
+        now = self._wall()
+        self._waiting = {camera_id: self._waiting.get(camera_id, now) for camera_id in result.waiting}
         return result
 
     def plays_once(self, camera_id: str) -> bool:
         """Whether a camera is a file that is played once."""
-        return plays_once(self._cameras[camera_id].camera.spec)
+        return plays_once(self._cameras[camera_id].camera)
 
     def apply(self, given: Mapping[str, Holder], released: AbstractSet[str]) -> None:
         """Take over a plan that the database stored."""
@@ -121,7 +124,7 @@ class Fleet:
             self._held.pop(camera_id, None)
         self._held.update(given)
         for camera_id in {*given, *released}:
-            self._statuses.pop(camera_id, None)
+            self._observations.pop(camera_id, None)
             self._finished.unsettle(camera_id)
         self._finished.settle_except(self._held.keys())
 
@@ -143,7 +146,7 @@ class Fleet:
         """Return the files that workers reported as ended and that are not stored as finished yet."""
         found: dict[str, FinishedFile] = {}
         for camera_id, holder in self._held.items():
-            status, item = self._statuses.get(camera_id), self._cameras.get(camera_id)
+            status, item = self._observations.get(camera_id), self._cameras.get(camera_id)
             ended = status is not None and status.state is ObservedState.FINISHED
             if item and status and ended and holder.epoch == 0 and self._finished.is_settled(camera_id):
                 found[camera_id] = FinishedFile(item.fingerprint, status)
@@ -162,18 +165,19 @@ class Fleet:
 
     # Views -----------------------------------------------------------------------------------------------------------
 
-    def status(self, camera_id: str) -> CameraStatus:
+    def status(self, camera_id: str) -> CameraObservation:
         """Return the status of a camera's processing."""
         if (done := self._finished_file(camera_id)) is not None:
-            return done.status
+            return done.observed
         holder = self._held.get(camera_id)
         record = self.registry.get(holder.worker_id) if holder else None
         if holder is None or record is None:
             alive = self.registry.online()
-            return domain.no_room(len(alive), sum(worker.capacity for worker in alive))
+            since = self._waiting.get(camera_id)
+            return domain.no_room(len(alive), sum(worker.capacity for worker in alive), since)
         if not self.registry.is_alive(record):
-            return domain.worker_gone(holder, self._wall() - record.reported_at)
-        return self._statuses.get(camera_id) or domain.starting(holder)
+            return domain.worker_gone(holder, record.reported_at, self._wall())
+        return self._observations.get(camera_id) or domain.taken(holder)
 
     def camera_ids(self) -> list[str]:
         """Return the ids of all cameras, sorted."""
@@ -194,7 +198,7 @@ class Fleet:
     @property
     def waiting(self) -> AbstractSet[str]:
         """Cameras that no worker has room for, as of the last plan."""
-        return self._waiting
+        return self._waiting.keys()
 
     def forget_long_gone(self) -> set[str]:
         """Drop workers that have not reported for a week and hold nothing; return their ids."""

@@ -7,11 +7,13 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.wrappers_pb2 import StringValue
 
 from countline.v1 import cameras_pb2, workers_pb2
 from countline_common.times import to_timestamp
-from countline_control.cameras.domain import Camera, CameraSpec, CameraStatus, is_unreadable
-from countline_control.cameras.messages import camera_message, spec_message, status_message, status_of
+from countline_control.cameras.domain import Camera, CameraObservation, is_unreadable
+from countline_control.cameras.lifecycle import WantedStatus
+from countline_control.cameras.messages import camera_message, observation_message, observation_of, spec_message
 from countline_control.cameras.sources import masked
 from countline_control.models.domain import Follower
 from countline_control.workers.domain import AssignableCamera, Assignment, CameraReport, WorkerReport, WorkerView
@@ -27,14 +29,16 @@ def report_of(message: workers_pb2.ConnectRequest) -> WorkerReport:
         version=message.version,
         spool_bytes=message.spool_bytes,
         clock_offset_s=message.clock_offset_s,
-        cameras=tuple(CameraReport(each.camera_id, each.epoch, status_of(each.status)) for each in message.cameras),
+        cameras=tuple(
+            CameraReport(each.camera_id, each.epoch, observation_of(each.observed)) for each in message.cameras
+        ),
     )
 
 
 def camera_report_message(report: CameraReport) -> workers_pb2.CameraReport:
     """Translate the report on one camera."""
     return workers_pb2.CameraReport(
-        camera_id=report.camera_id, epoch=report.epoch, status=status_message(report.status)
+        camera_id=report.camera_id, epoch=report.epoch, observed=observation_message(report.observed)
     )
 
 
@@ -79,28 +83,28 @@ def _follower_message(follower: Follower) -> workers_pb2.Follower:
 def assignable(camera: Camera, time_zone: str) -> AssignableCamera:
     """Prepare a camera for assignment. A camera without a readable password is not assigned."""
     if is_unreadable(camera):
-        camera = replace(camera, spec=replace(camera.spec, disabled=True))
-    return AssignableCamera(camera, time_zone, fingerprint(camera.spec))
+        camera = replace(camera, status=WantedStatus.INACTIVE)
+    return AssignableCamera(camera, time_zone, fingerprint(camera))
 
 
-def fingerprint(spec: CameraSpec) -> str:
+def fingerprint(camera: Camera) -> str:
     """Return a text that changes when a file would be counted differently.
 
-    Switching the camera off and on does not change it. Nor does another model: the objects that it would find have been
+    A new name or status does not change it. Nor does another model: the objects that it would find have been
     counted already, and would be counted twice. Nor does another password: the database keeps this text, and a
     password must not be guessed from it.
     """
-    relevant = spec_message(replace(spec, source_url=masked(spec.source_url)))
-    relevant.ClearField("disabled")
-    relevant.ClearField("model")
-    return hashlib.sha256(relevant.SerializeToString(deterministic=True)).hexdigest()[:32]
+    spec = spec_message(replace(camera.spec, model=""))
+    # The address was once the first field of the spec: so the texts that are stored stay valid.
+    address = StringValue(value=masked(camera.stream_url)).SerializeToString()
+    return hashlib.sha256(address + spec.SerializeToString(deterministic=True)).hexdigest()[:32]
 
 
-def status_json(status: CameraStatus) -> dict[str, Any]:
+def observation_json(status: CameraObservation) -> dict[str, Any]:
     """Return a status as it is stored: protobuf's JSON, with the field names of the contract."""
-    return MessageToDict(status_message(status), preserving_proto_field_name=True)
+    return MessageToDict(observation_message(status), preserving_proto_field_name=True)
 
 
-def status_from_json(values: Mapping[str, Any]) -> CameraStatus:
+def observation_from_json(values: Mapping[str, Any]) -> CameraObservation:
     """Read a stored status; fields that a newer release wrote are ignored."""
-    return status_of(ParseDict(dict(values), cameras_pb2.CameraStatus(), ignore_unknown_fields=True))
+    return observation_of(ParseDict(dict(values), cameras_pb2.CameraObservation(), ignore_unknown_fields=True))

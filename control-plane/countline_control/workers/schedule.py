@@ -17,7 +17,7 @@ from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.times import to_datetime
 from countline_common.waiting import happens
-from countline_control.cameras.domain import CameraStatus
+from countline_control.cameras.domain import CameraObservation
 from countline_control.database import Database
 from countline_control.workers import store
 from countline_control.workers.domain import AssignmentPlan, Holder
@@ -92,8 +92,8 @@ class Schedule:
         self._unsaved.add(stream.worker_id)
         self._wake.set()
 
-    async def statuses(self, camera_ids: Sequence[str]) -> dict[str, CameraStatus]:
-        """Return the statuses of cameras; of none before everything has been read."""
+    async def observations(self, camera_ids: Sequence[str]) -> dict[str, CameraObservation]:
+        """Return the observations of cameras; of none before everything has been read."""
         if not self.loaded.is_set():
             return {}
         return {camera_id: self._fleet.status(camera_id) for camera_id in camera_ids}

@@ -1,4 +1,4 @@
-"""The gRPC service of workers: one stream for each worker, and the statuses of cameras.
+"""The gRPC service of workers: one stream for each worker, and the observations of cameras.
 
 A worker that closes its side of the stream leaves: its cameras may move at once. A worker whose connection breaks keeps
 them until its lease expires.
@@ -83,18 +83,18 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
         shown = [messages.worker_message(worker) for worker in found[: wanted.size]]
         return workers_pb2.ListWorkersResponse(workers=shown, next_page_token=token)
 
-    async def ListCameraStatuses(
-        self, request: workers_pb2.ListCameraStatusesRequest, context: Context
-    ) -> workers_pb2.ListCameraStatusesResponse:
+    async def ListCameraObservations(
+        self, request: workers_pb2.ListCameraObservationsRequest, context: Context
+    ) -> workers_pb2.ListCameraObservationsResponse:
         await self._check()
         camera_ids = list(request.camera_ids) or self._fleet.camera_ids()
-        statuses = await self._schedule.statuses(camera_ids)
+        observations = await self._schedule.observations(camera_ids)
         reports = [
             CameraReport(camera_id, self._fleet.epoch_of(camera_id), status)
-            for camera_id, status in sorted(statuses.items())
+            for camera_id, status in sorted(observations.items())
         ]
         shown = [messages.camera_report_message(report) for report in reports]
-        return workers_pb2.ListCameraStatusesResponse(cameras=shown)
+        return workers_pb2.ListCameraObservationsResponse(cameras=shown)
 
     async def _check(self) -> None:
         if not self._schedule.loaded.is_set():

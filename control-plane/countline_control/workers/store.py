@@ -88,13 +88,14 @@ async def all_finished(connection: AsyncConnection) -> dict[str, FinishedFile]:
     """Return the files that were played to their end, by camera."""
     rows = (await connection.execute(select(finished))).mappings()
     return {
-        row["camera_id"]: FinishedFile(row["fingerprint"], messages.status_from_json(row["status"])) for row in rows
+        row["camera_id"]: FinishedFile(row["fingerprint"], messages.observation_from_json(row["status"]))
+        for row in rows
     }
 
 
 async def save_finished(connection: AsyncConnection, camera_id: str, done: FinishedFile, now: datetime) -> None:
     """Store that a file was played to its end."""
-    values = {"fingerprint": done.fingerprint, "status": messages.status_json(done.status), "finished_at": now}
+    values = {"fingerprint": done.fingerprint, "status": messages.observation_json(done.observed), "finished_at": now}
     statement = upsert(finished).values(camera_id=camera_id, **values)
     await connection.execute(statement.on_conflict_do_update(index_elements=["camera_id"], set_=values))
 

@@ -39,7 +39,7 @@ finished = Table(
     metadata,
     Column("camera_id", String, primary_key=True),
     Column("fingerprint", String, nullable=False),
-    # The last CameraStatus as protobuf's JSON.
+    # The last CameraObservation as protobuf's JSON.
     Column("status", JSONB, nullable=False),
     Column("finished_at", _moment, nullable=False),
 )

@@ -247,7 +247,7 @@ async def _polled(client: Client, trial: Trial) -> AsyncIterator[Trial]:
     until = time.monotonic() + AWAY_S
     while True:
         try:
-            with translated():
+            with translated(client.endpoints.models):
                 now = await refreshed(client, trial)
         except UnavailableError:
             if time.monotonic() > until:

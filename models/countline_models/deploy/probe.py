@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from countline_common.errors import CountlineError, InvalidInputError
+from countline_common.secrets.core_dumps import forbid_core_dumps
 
 MEMORY_HINT: Final = "export a smaller network, or look for a tensor that grows without bounds"
 MEMORY_WORDS: Final = ("bad alloc", "bad_alloc", "failed to allocate", "cannot allocate", "out of memory")
@@ -43,7 +44,7 @@ def main() -> None:
 
 def _limit(memory_bytes: int, timeout_s: float) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    forbid_core_dumps()
     # SIGALRM ends this process anywhere, also inside ONNX Runtime, and also if its parent has died.
     signal.setitimer(signal.ITIMER_REAL, timeout_s)
     # If the machine runs out of memory, the kernel kills this process first, not the service that waits for it.

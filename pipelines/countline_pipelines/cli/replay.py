@@ -17,6 +17,7 @@ from countline_counting.explain import Explainer, Journal
 from countline_counting.frames import TrackedFrame
 from countline_counting.identity import Identity, recording_run_name
 from countline_counting.spec import CountingSpec
+from countline_counting.tracking.scale import UNCHANGED, ScoreScale, scale_of_recording
 from countline_pipelines.cli import options
 from countline_pipelines.cli.options import SpecOptions
 from countline_pipelines.cli.printing import show
@@ -64,9 +65,9 @@ def replay(
     spec = chosen.spec(size_wh, may_be_empty=trajectories is not None)
     check_file(file)
     if format_ is Format.JSONL:
-        frames, fps = read_jsonl(file, with_ids=tracked), 0.0  # the file has its own times
-    else:
-        frames = read_mot(file, fps=fps, with_ids=tracked)
+        fps = 0.0  # the file has its own times
+    scale = UNCHANGED if tracked else _scale(_frames(file, format_, fps, tracked=False), size_wh)
+    frames = _frames(file, format_, fps, tracked=tracked)
     run = recording_run_name(content_hash(file), tracked=tracked, fps=fps, size_wh=size_wh, spec=spec)
     journal = Journal() if explain else None
     tracks: list[TrackedFrame] = []
@@ -75,12 +76,23 @@ def replay(
         tracks_file = outputs.open("--tracks-out", tracks_out) if tracks_out is not None else None
         paths = TrajectoryFile(outputs.open("--trajectories", trajectories) if trajectories is not None else None)
         result = count_recording(
-            frames, spec, size_wh, tracked=tracked, run=run, journal=journal, each=each, paths=paths
+            frames, spec, size_wh, tracked=tracked, run=run, scale=scale, journal=journal, each=each, paths=paths
         )
         if tracks_file is not None:
             write_result(tracks_file, boxes_of(tracks))
         err = outputs.takes_standard_output
         print(json.dumps(result), file=sys.stderr if err else sys.stdout) if json_ else show(result, err=err)
+
+
+def _frames(file: Path, format_: Format, fps: float, *, tracked: bool) -> Iterator[RecordedFrame]:
+    if format_ is Format.JSONL:
+        return read_jsonl(file, with_ids=tracked)
+    return read_mot(file, fps=fps, with_ids=tracked)
+
+
+def _scale(frames: Iterator[RecordedFrame], size_wh: tuple[int, int]) -> ScoreScale:
+    """Measure the scale in a first pass over the file, so that memory holds its scores and no boxes."""
+    return scale_of_recording(frame.as_detections(CAMERA_ID, size_wh) for frame in frames)
 
 
 def count_recording(
@@ -90,6 +102,7 @@ def count_recording(
     *,
     tracked: bool,
     run: str,
+    scale: ScoreScale = UNCHANGED,
     journal: Journal | None = None,
     each: Callable[[TrackedFrame], object] | None = None,
     paths: TrajectoryFile | None = None,
@@ -102,6 +115,7 @@ def count_recording(
         size_wh: size of the picture in pixels.
         tracked: whether the recording has ids, which are used instead of the tracker.
         run: name of the run.
+        scale: of the scores of detections.
         journal: gets the reason of every crossing and near-crossing; the summary lists them.
         each: called with the tracks of every frame.
         paths: gets the trajectories.
@@ -115,7 +129,7 @@ def count_recording(
         if tracked:
             result = counter.update_tracked(frame.as_tracks(CAMERA_ID, size_wh))
         else:
-            result = counter.update(frame.as_detections(CAMERA_ID, size_wh))
+            result = counter.update(scale.applied(frame.as_detections(CAMERA_ID, size_wh)))
         summary.add(result.events)
         kept.write(result.events, identity)
         if each is not None:

@@ -11,6 +11,7 @@ from countline_counting.explain import Candidate, Explainer, Journal
 from countline_counting.frames import DetectionFrame, TrackedFrame
 from countline_counting.identity import Identity
 from countline_counting.spec import CountingSpec
+from countline_counting.tracking.scale import scale_of_recording
 from countline_pipelines.evaluation.mot import Boxes
 
 CAMERA_ID = "evaluate"
@@ -53,16 +54,22 @@ def run_detections(
     journal = Journal()
     listener = Explainer(journal) if explain else None
     counter = CameraCounter(Identity(CAMERA_ID, 0, "run"), spec, listener=listener)
+    scale = scale_of_recording(_detection_frames(detections, sequence))
     frames, crossings = list[TrackedFrame](), list[Crossing]()
-    for frame, rows in enumerate(detections.rows_of_frames(sequence.frames), 1):
-        boxes, scores = detections.xyxy[rows], detections.score[rows]
-        table = np.column_stack([boxes, scores, np.zeros(len(boxes))]).astype(np.float32)
-        result = counter.update(DetectionFrame(CAMERA_ID, frame - 1, sequence.t(frame), sequence.size_wh, table))
+    for frame in _detection_frames(detections, sequence):
+        result = counter.update(scale.applied(frame))
         frames.append(result.tracked)
         crossings += _crossings(result.events)
         each()
     crossings += _crossings(counter.flush())
     return EvaluatedRun(boxes_of(frames), tuple(crossings), tuple(journal.candidates))
+
+
+def _detection_frames(detections: Boxes, sequence: SequenceInfo) -> Iterator[DetectionFrame]:
+    for frame, rows in enumerate(detections.rows_of_frames(sequence.frames), 1):
+        boxes, scores = detections.xyxy[rows], detections.score[rows]
+        table = np.column_stack([boxes, scores, np.zeros(len(boxes))]).astype(np.float32)
+        yield DetectionFrame(CAMERA_ID, frame - 1, sequence.t(frame), sequence.size_wh, table)
 
 
 def count_each(

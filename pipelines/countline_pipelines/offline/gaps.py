@@ -11,7 +11,7 @@ AWAY_S: Final = 60.0
 """How long a Triton may be away during a count."""
 AWAY_CODES: Final = {"deadline_exceeded", "unavailable"}
 """Codes of the faults of a Triton that does not answer."""
-_BROKEN: Final = {CameraState.RECONNECTING, CameraState.FAILED}
+_BROKEN: Final = {CameraState.OFFLINE, CameraState.FAILED}
 
 
 class Interruptions:

@@ -14,6 +14,10 @@ SILENT_S: Final = 5.0
 """A live camera without a counted frame for this long is not running, whatever its reader reports."""
 MODEL_FAULT: Final = "model"
 """Code of the fault of a camera whose frames Triton refuses."""
+KEPT_UP: Final = 0.8
+"""Share of its frames that a worker counts if it keeps up with a camera. Rates of a few seconds vary."""
+DEGRADED_AFTER_S: Final = 15.0
+"""How long a camera counts too few of its frames before it shows as degraded. A change of models takes some seconds."""
 MEASURE_EVERY_S: Final = 0.8
 """How long measured rates are kept: conditions are asked for more often."""
 
@@ -21,10 +25,12 @@ MEASURE_EVERY_S: Final = 0.8
 class CameraHealth:
     """State and fault of a camera; set on the plane's event loop, read from any thread.
 
-        STARTING --first counted frame--> RUNNING --no more frames--> RECONNECTING, FAILED --frames again--> RUNNING
+        STARTING --first counted frame--> RUNNING --no more frames--> OFFLINE, FAILED --frames again--> RUNNING
         any --crash, refused frames, a fault to be mended--> FAILED;  any --a finite file is over--> FINISHED
 
-    A pause shows as FAILED with its reason, and silence of a running camera as RECONNECTING; neither changes `state`.
+    What a person sees has more states, and none of these changes `state`: STARTING shows as PROBING before the first
+    picture, RUNNING as DEGRADED while too few frames are counted, and as OFFLINE in silence, a pause as FAILED with its
+    reason.
 
     Args:
         camera_id: of the camera.
@@ -42,6 +48,8 @@ class CameraHealth:
         """Why the camera takes no frames; None if it takes them."""
         self._measured_at = 0.0
         self._measures = (0.0, 0.0, 0.0)
+        self._kept_up_at = time.monotonic()
+        """When it last counted as many frames as it should, or did not run."""
 
     @property
     def is_crashed(self) -> bool:
@@ -74,10 +82,10 @@ class CameraHealth:
             return CameraState.FAILED, paused
         silent_s = time.monotonic() - last_counted_at
         if trouble is not None and silent_s > SILENT_S and self._waits_for_triton:
-            return CameraState.RECONNECTING, fault_of(trouble)
+            return CameraState.OFFLINE, fault_of(trouble)
         if self.state is CameraState.RUNNING and silent_s > SILENT_S and self._source.playback is Playback.LIVE:
             silence = f"{self._source.label}: no picture for {silent_s:.0f} s"
-            return CameraState.RECONNECTING, Fault("timed_out", silence, "check that the camera sends pictures")
+            return CameraState.OFFLINE, Fault("timed_out", silence, "check that the camera sends pictures")
         return self.state, self.fault
 
     @property
@@ -113,7 +121,11 @@ class CameraHealth:
             warnings: of the source.
         """
         state, fault = self.shown(throughput.last_counted_at, trouble)
+        if state is CameraState.STARTING and picture is None:
+            state = CameraState.PROBING
         source_fps, processed_fps, latency_s = self._measured(throughput, source_meter)
+        if self._is_slow(state, source_fps, processed_fps):
+            state, fault = CameraState.DEGRADED, fault or self._slowness(source_fps, processed_fps)
         finished = state is CameraState.FINISHED
         return CameraCondition(
             state=state,
@@ -130,6 +142,23 @@ class CameraHealth:
             follower_model=follower_model,
             warnings=warnings,
         )
+
+    def _is_slow(self, state: CameraState, source_fps: float, processed_fps: float) -> bool:
+        """Whether the camera has counted too few of its frames for so long that a person should know."""
+        now = time.monotonic()
+        plays_fast = self._source.playback is Playback.FAST
+        if state is not CameraState.RUNNING or plays_fast or processed_fps >= KEPT_UP * self._wanted_fps(source_fps):
+            self._kept_up_at = now
+        return now - self._kept_up_at > DEGRADED_AFTER_S
+
+    def _wanted_fps(self, source_fps: float) -> float:
+        return min(source_fps, self._source.rate) if self._source.rate else source_fps
+
+    def _slowness(self, source_fps: float, processed_fps: float) -> Fault:
+        wanted = self._wanted_fps(source_fps)
+        message = f"{self._source.label}: {processed_fps:.1f} of {wanted:.1f} frames a second are counted"
+        hint = "give the worker fewer cameras, or the camera a lower rate: countline cameras set CAMERA --rate FPS"
+        return Fault("slow", message, hint)
 
     def _measured(self, throughput: Throughput, source_meter: RateMeter | None) -> tuple[float, float, float]:
         now = time.monotonic()

@@ -68,9 +68,13 @@ class CameraPlan:
 class CameraState(StrEnum):
     """The state of a camera's processing."""
 
+    PROBING = "probing"
+    """No picture has come yet."""
     STARTING = "starting"
     RUNNING = "running"
-    RECONNECTING = "reconnecting"
+    DEGRADED = "degraded"
+    """Counts, and so few of the frames that crossings may be missed."""
+    OFFLINE = "offline"
     FAILED = "failed"
     FINISHED = "finished"
 

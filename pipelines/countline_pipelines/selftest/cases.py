@@ -6,7 +6,7 @@ engines report: double counts, flicker, queues, lost ids, vertical lines, slow s
 
 from collections.abc import Iterator
 
-from countline_pipelines.selftest.scene import Case, Mover, Waypoint
+from countline_pipelines.selftest.scene import GATE, Case, Mover, Waypoint
 
 Path = list[Waypoint]
 
@@ -474,6 +474,35 @@ def _feet() -> Iterator[Case]:
                [Mover(visit(400, 3), feet_hidden=counter)], BOTH, upright=True)  # fmt: skip
 
 
+def _scores() -> Iterator[Case]:
+    lines = {
+        "a line": (GATE, [(0.0, 500.0, 200.0), (4.0, 500.0, 520.0)], [(0.0, 800.0, 200.0), (4.0, 800.0, 520.0)]),
+        "a vertical line": (
+            ((640.0, 600.0), (640.0, 100.0)),
+            [(0.0, 480.0, 300.0), (4.0, 800.0, 300.0)],
+            [(0.0, 480.0, 560.0), (4.0, 800.0, 560.0)],
+        ),
+        "a diagonal line": (
+            ((300.0, 600.0), (900.0, 150.0)),
+            [(0.0, 350.0, 300.0), (4.0, 750.0, 420.0)],
+            [(0.0, 250.0, 430.0), (4.0, 550.0, 610.0)],
+        ),
+    }
+    scales = {
+        "scores up to 0.2": ((0.0, 0.2), "fixed thresholds see nobody"),
+        "scores from 0.5 on": ((0.5, 0.5), "fixed thresholds count a shadow"),
+        "scores in per cent": ((0.0, 100.0), "no threshold between 0 and 1 separates them"),
+    }
+    for place, (points, way, shadow) in lines.items():
+        movers = [
+            Mover(way),
+            Mover([(0.0, 1100.0, 250.0), (6.0, 1100.0, 250.0)], score=0.6),
+            Mover(shadow, score=0.1, fps=10 / 3),
+        ]
+        for name, (scale, remark) in scales.items():
+            yield Case(f"{name}, {place}", remark, movers, IN, {"gate": points}, score_scale=scale)
+
+
 def _motion() -> Iterator[Case]:
     """Objects that take long to pass a line."""
     vertical = {"gate": ((640.0, 700.0), (640.0, 20.0))}
@@ -492,6 +521,6 @@ def all_cases() -> list[Case]:
     """Return every case, in the order of the table."""
     groups = (
         *(_published, _lines, _hysteresis, _identity, _strangers, _boxes),
-        *(_noise, _motion, _halves, _feet, _reported, _time, _zones),
+        *(_noise, _scores, _motion, _halves, _feet, _reported, _time, _zones),
     )
     return [case for group in groups for case in group()]

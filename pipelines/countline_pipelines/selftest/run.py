@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
+
 from countline_counting.counter import CameraCounter
-from countline_counting.events import Crossing, Direction, Visit
-from countline_counting.frames import TrackedFrame
+from countline_counting.events import Crossing, Direction, Event, Visit
+from countline_counting.frames import DetectionFrame, TrackedFrame
 from countline_counting.identity import Identity
 from countline_counting.spec import CountingSpec, Line, Mask, MaskKind, Zone
+from countline_counting.tracking.scale import scale_of_recording
 from countline_pipelines.selftest.scene import SIZE_WH, Case, Spot, frames_of
 
 DATED_S: Final = 0.15
@@ -94,10 +97,13 @@ def count(case: Case, form: Form) -> Counts:
 
 def _count(case: Case, form: Form) -> tuple[Counts, list[float]]:
     """Return the counts, and the times of the crossings."""
-    counter = CameraCounter(Identity("selftest", 0, case.name), _spec(case, form), tracked=True)
     totals: dict[str, list[int]] = {name: [0, 0] for name in (*case.lines, *case.zones)}
-    events = [event for frame in frames_of(case) for event in counter.update_tracked(_changed(frame, form)).events]
-    events += counter.flush()
+    frames = [_changed(frame, form) for frame in frames_of(case)]
+    identity, spec = Identity("selftest", 0, case.name), _spec(case, form)
+    if case.score_scale is None:
+        events = _events_of_tracks(identity, spec, frames)
+    else:
+        events = _events_of_detections(identity, spec, [_detections(frame, case.score_scale) for frame in frames])
     for event in events:
         if isinstance(event, Crossing):
             totals[event.line_id][0 if event.direction is Direction.IN else 1] += 1
@@ -106,6 +112,23 @@ def _count(case: Case, form: Form) -> tuple[Counts, list[float]]:
             totals[event.zone_id][1] += not event.lost_inside
     times = [event.t for event in events if isinstance(event, Crossing)]
     return {name: (pair[0], pair[1]) for name, pair in totals.items()}, times
+
+
+def _events_of_tracks(identity: Identity, spec: CountingSpec, frames: Sequence[TrackedFrame]) -> list[Event]:
+    counter = CameraCounter(identity, spec, tracked=True)
+    return [event for frame in frames for event in counter.update_tracked(frame).events] + list(counter.flush())
+
+
+def _events_of_detections(identity: Identity, spec: CountingSpec, frames: Sequence[DetectionFrame]) -> list[Event]:
+    """Count as `countline replay` does."""
+    counter, scale = CameraCounter(identity, spec), scale_of_recording(frames)
+    return [event for frame in frames for event in counter.update(scale.applied(frame)).events] + list(counter.flush())
+
+
+def _detections(frame: TrackedFrame, score_scale: tuple[float, float]) -> DetectionFrame:
+    scores = score_scale[0] + score_scale[1] * frame.scores
+    table = np.column_stack([frame.xyxy_px, scores, frame.classes]).astype(np.float32)
+    return DetectionFrame(frame.camera_id, frame.index, frame.t, frame.size_wh, table)
 
 
 def _spec(case: Case, form: Form) -> CountingSpec:

@@ -85,6 +85,8 @@ class Case:
     """(second, length): no frame arrives for this time while the clock goes on; the movers wait."""
     disorder: str = ""
     """`late`, `doubled` or `swapped` frames."""
+    score_scale: tuple[float, float] | None = None
+    """The scene is given as detections, to be tracked, whose scores are `a + b * score`; None for tracks."""
     met_at: Sequence[float] = ()
     """True times of the crossings in seconds; empty if the case does not test when they happened."""
 

@@ -9,7 +9,7 @@ from countline_common.redaction import redact
 
 
 class WarningCode(StrEnum):
-    """What a warning is about; the stable word in `CameraStatus.warnings`."""
+    """What a warning is about; the stable word in `CameraObservation.warnings`."""
 
     ASSUMED_RATE = "assumed_rate"
     HOLE = "hole"

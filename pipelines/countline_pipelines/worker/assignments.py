@@ -94,7 +94,7 @@ def source_of(camera: cameras_pb2.Camera) -> SourceSpec:
         InvalidInputError: this worker does not know the kind of address.
     """
     spec = camera.spec
-    url = source_address(spec.source_url)
+    url = source_address(camera.stream_url)
     recorded_at = spec.recorded_at if spec.HasField("recorded_at") else camera.created_at
     udp = spec.rtsp_transport == cameras_pb2.RTSP_TRANSPORT_UDP
     return SourceSpec(

@@ -20,6 +20,10 @@ from countline_pipelines.worker.assignments import Ownership, counting_key, owne
 from countline_pipelines.worker.stored_files import StoredFiles
 
 MARKS: Final = "finished"
+UNRELATED: Final = (
+    "observed", "revision", "updated_at", "picture", "name", "location", "position", "floor", "status", "tags"
+)  # fmt: skip
+"""Fields of a camera that change while the work stays the same."""
 STORED_WITHIN_S: Final = 3.0
 """Records that wait for longer are a fault that people see."""
 NOT_STORED: Final = Fault(
@@ -130,7 +134,7 @@ class DesiredCameras:
     def conditions(self) -> dict[str, tuple[int, CameraCondition]]:
         """Return epoch and condition of every held camera, by id."""
         running = self._plane.conditions()
-        starting = CameraCondition(CameraState.STARTING)
+        probing = CameraCondition(CameraState.PROBING)
         held = {}
         for camera_id, entry in self._entries.items():
             if entry.fault is not None:
@@ -138,7 +142,7 @@ class DesiredCameras:
             elif entry.finished:
                 condition = CameraCondition(CameraState.FINISHED, progress=1.0)
             else:
-                condition = running.get(camera_id, starting)
+                condition = running.get(camera_id, probing)
             if condition.state is CameraState.FINISHED:
                 condition = self._finished_if_stored(entry, condition)
             held[camera_id] = (entry.epoch, condition)
@@ -154,9 +158,9 @@ class DesiredCameras:
 
 
 def _comparable(assignment: workers_pb2.Assignment) -> bytes:
-    """Serialize an assignment without the fields that change while the work stays the same."""
+    """Serialize an assignment without what is unrelated to the work."""
     copy = workers_pb2.Assignment()
     copy.CopyFrom(assignment)
-    for field in ("status", "revision", "updated_at", "title", "picture"):
+    for field in UNRELATED:
         copy.camera.ClearField(field)
     return copy.SerializeToString(deterministic=True)

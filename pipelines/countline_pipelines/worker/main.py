@@ -39,7 +39,7 @@ from countline_pipelines.worker.clock_check import ClockCheck
 from countline_pipelines.worker.desired import DesiredCameras
 from countline_pipelines.worker.pictures import PictureEncoder
 from countline_pipelines.worker.planes import make_plane
-from countline_pipelines.worker.reports import camera_report, signature
+from countline_pipelines.worker.reports import StateTimes, camera_report, signature
 from countline_pipelines.worker.settings import WorkerSettings
 from countline_pipelines.worker.sink import WorkerSink
 from countline_pipelines.worker.stored_files import StoredFiles
@@ -101,6 +101,7 @@ class Worker:
         self._clock_check = ClockCheck(WALL, self._link.stream_info)
         self._agent = Agent(settings.workers_address, settings.token, self._report, self._apply, settings.tls)
         self._errands: set[asyncio.Task[None]] = set()
+        self._state_times = StateTimes()
         self._checks = {"bus": self._link.check, "control-plane": self._agent.check, "spool": self._check_spool}
         current = CurrentSettings(level_base("worker"))
         follow_level("worker", current)
@@ -177,12 +178,16 @@ class Worker:
     def _report(self) -> workers_pb2.ConnectRequest:
         name, now = self._settings.worker_name, WALL.now()
         held = self._desired.conditions()
+        since = self._state_times.update({camera_id: c.state for camera_id, (_, c) in held.items()}, now)
         return workers_pb2.ConnectRequest(
             worker_id=name,
             instance=self._instance,
             backend=self._settings.backend.value,
             capacity=self._settings.capacity,
-            cameras=[camera_report(camera_id, epoch, name, c, now) for camera_id, (epoch, c) in held.items()],
+            cameras=[
+                camera_report(camera_id, epoch, name, c, now, since[camera_id])
+                for camera_id, (epoch, c) in held.items()
+            ],
             version=self._version,
             spool_bytes=self._spool.waiting_bytes,
             clock_offset_s=WALL.offset_s,

@@ -235,6 +235,7 @@ class ListAuditRowsRequest(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     START_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    ON_BEHALF_OF_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most 1000; 0 stands for 100."""
     page_token: _builtins.str
@@ -246,6 +247,8 @@ class ListAuditRowsRequest(_message.Message):
     """Such as `UpdateCamera`, or with its service."""
     outcome: _builtins.str
     """Such as `OK`; `refused` stands for all others."""
+    on_behalf_of: _builtins.str
+    """Name or id of the user for whom the caller acts."""
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -263,10 +266,11 @@ class ListAuditRowsRequest(_message.Message):
         outcome: _builtins.str = ...,
         start: _timestamp_pb2.Timestamp | None = ...,
         end: _timestamp_pb2.Timestamp | None = ...,
+        on_behalf_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "end", b"end", "method", b"method", "outcome", b"outcome", "page_size", b"page_size", "page_token", b"page_token", "resource", b"resource", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "end", b"end", "method", b"method", "on_behalf_of", b"on_behalf_of", "outcome", b"outcome", "page_size", b"page_size", "page_token", b"page_token", "resource", b"resource", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -91,47 +91,83 @@ RTSP_TRANSPORT_TCP: RtspTransport.ValueType  # 1
 RTSP_TRANSPORT_UDP: RtspTransport.ValueType  # 2
 Global___RtspTransport: _TypeAlias = RtspTransport  # noqa: Y015
 
-class _CameraState:
+class _CameraStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _CameraStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CameraState.ValueType], _builtins.type):
+class _CameraStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CameraStatus.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
-    CAMERA_STATE_UNSPECIFIED: _CameraState.ValueType  # 0
-    CAMERA_STATE_WAITING: _CameraState.ValueType  # 1
+    CAMERA_STATUS_UNSPECIFIED: _CameraStatus.ValueType  # 0
+    """For a new camera: active."""
+    CAMERA_STATUS_ACTIVE: _CameraStatus.ValueType  # 1
+    """A worker counts it."""
+    CAMERA_STATUS_INACTIVE: _CameraStatus.ValueType  # 2
+    """It is switched off until further notice."""
+    CAMERA_STATUS_PAUSED: _CameraStatus.ValueType  # 3
+    """It is stopped for a while, such as for works in the street."""
+    CAMERA_STATUS_RETIRED: _CameraStatus.ValueType  # 4
+    """It is over. Its counts and its history stay; it cannot become active again."""
+
+class CameraStatus(_CameraStatus, metaclass=_CameraStatusEnumTypeWrapper):
+    """What is wanted of a camera; people set it."""
+
+CAMERA_STATUS_UNSPECIFIED: CameraStatus.ValueType  # 0
+"""For a new camera: active."""
+CAMERA_STATUS_ACTIVE: CameraStatus.ValueType  # 1
+"""A worker counts it."""
+CAMERA_STATUS_INACTIVE: CameraStatus.ValueType  # 2
+"""It is switched off until further notice."""
+CAMERA_STATUS_PAUSED: CameraStatus.ValueType  # 3
+"""It is stopped for a while, such as for works in the street."""
+CAMERA_STATUS_RETIRED: CameraStatus.ValueType  # 4
+"""It is over. Its counts and its history stay; it cannot become active again."""
+Global___CameraStatus: _TypeAlias = CameraStatus  # noqa: Y015
+
+class _ObservedState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ObservedStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ObservedState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OBSERVED_STATE_UNSPECIFIED: _ObservedState.ValueType  # 0
+    OBSERVED_STATE_WAITING: _ObservedState.ValueType  # 1
     """No worker holds the camera."""
-    CAMERA_STATE_STARTING: _CameraState.ValueType  # 2
-    """A worker is opening the source or loading the model."""
-    CAMERA_STATE_RUNNING: _CameraState.ValueType  # 3
+    OBSERVED_STATE_PROBING: _ObservedState.ValueType  # 8
+    """A worker opens the source and waits for its first picture."""
+    OBSERVED_STATE_STARTING: _ObservedState.ValueType  # 2
+    """The source sends pictures; the worker loads the model."""
+    OBSERVED_STATE_RUNNING: _ObservedState.ValueType  # 3
     """The worker counts."""
-    CAMERA_STATE_RECONNECTING: _CameraState.ValueType  # 4
-    """The source does not answer; the worker retries."""
-    CAMERA_STATE_FAILED: _CameraState.ValueType  # 5
+    OBSERVED_STATE_DEGRADED: _ObservedState.ValueType  # 9
+    """The worker counts, and so few of the frames that it may miss crossings; `error` says why."""
+    OBSERVED_STATE_OFFLINE: _ObservedState.ValueType  # 4
+    """The source does not answer; the worker tries again."""
+    OBSERVED_STATE_FAILED: _ObservedState.ValueType  # 5
     """It cannot run until a person changes something; `error` says what."""
-    CAMERA_STATE_FINISHED: _CameraState.ValueType  # 6
+    OBSERVED_STATE_FINISHED: _ObservedState.ValueType  # 6
     """A file that was played to its end."""
-    CAMERA_STATE_DISABLED: _CameraState.ValueType  # 7
-    """`spec.disabled` is set."""
 
-class CameraState(_CameraState, metaclass=_CameraStateEnumTypeWrapper):
-    """The state of a camera's processing."""
+class ObservedState(_ObservedState, metaclass=_ObservedStateEnumTypeWrapper):
+    """What is seen of an active camera; its worker reports it."""
 
-CAMERA_STATE_UNSPECIFIED: CameraState.ValueType  # 0
-CAMERA_STATE_WAITING: CameraState.ValueType  # 1
+OBSERVED_STATE_UNSPECIFIED: ObservedState.ValueType  # 0
+OBSERVED_STATE_WAITING: ObservedState.ValueType  # 1
 """No worker holds the camera."""
-CAMERA_STATE_STARTING: CameraState.ValueType  # 2
-"""A worker is opening the source or loading the model."""
-CAMERA_STATE_RUNNING: CameraState.ValueType  # 3
+OBSERVED_STATE_PROBING: ObservedState.ValueType  # 8
+"""A worker opens the source and waits for its first picture."""
+OBSERVED_STATE_STARTING: ObservedState.ValueType  # 2
+"""The source sends pictures; the worker loads the model."""
+OBSERVED_STATE_RUNNING: ObservedState.ValueType  # 3
 """The worker counts."""
-CAMERA_STATE_RECONNECTING: CameraState.ValueType  # 4
-"""The source does not answer; the worker retries."""
-CAMERA_STATE_FAILED: CameraState.ValueType  # 5
+OBSERVED_STATE_DEGRADED: ObservedState.ValueType  # 9
+"""The worker counts, and so few of the frames that it may miss crossings; `error` says why."""
+OBSERVED_STATE_OFFLINE: ObservedState.ValueType  # 4
+"""The source does not answer; the worker tries again."""
+OBSERVED_STATE_FAILED: ObservedState.ValueType  # 5
 """It cannot run until a person changes something; `error` says what."""
-CAMERA_STATE_FINISHED: CameraState.ValueType  # 6
+OBSERVED_STATE_FINISHED: ObservedState.ValueType  # 6
 """A file that was played to its end."""
-CAMERA_STATE_DISABLED: CameraState.ValueType  # 7
-"""`spec.disabled` is set."""
-Global___CameraState: _TypeAlias = CameraState  # noqa: Y015
+Global___ObservedState: _TypeAlias = ObservedState  # noqa: Y015
 
 @_typing.final
 class Site(_message.Message):
@@ -388,7 +424,6 @@ class CameraSpec(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SOURCE_URL_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     ZONES_FIELD_NUMBER: _builtins.int
@@ -398,15 +433,10 @@ class CameraSpec(_message.Message):
     PLAYBACK_FIELD_NUMBER: _builtins.int
     RECORDED_AT_FIELD_NUMBER: _builtins.int
     RTSP_TRANSPORT_FIELD_NUMBER: _builtins.int
-    DISABLED_FIELD_NUMBER: _builtins.int
     MIN_TRACK_AGE_S_FIELD_NUMBER: _builtins.int
     MIN_TRACK_SCORE_FIELD_NUMBER: _builtins.int
     MASKS_FIELD_NUMBER: _builtins.int
     GROUND_PLANE_FIELD_NUMBER: _builtins.int
-    source_url: _builtins.str
-    """rtsp://, rtsps://, http://, https:// (HLS or MPEG-TS) or file://. Readers see its password as `***`; an update that
-    sends `***` back keeps the stored password.
-    """
     model: _builtins.str
     """`NAME` of a model, for its live version, or `NAME@VERSION`; empty for the default model."""
     processing_rate: _builtins.float
@@ -417,8 +447,6 @@ class CameraSpec(_message.Message):
     """How the source is read."""
     rtsp_transport: Global___RtspTransport.ValueType
     """Transport of RTSP: TCP (the default) or UDP."""
-    disabled: _builtins.bool
-    """True to stop processing without deleting the camera."""
     min_track_age_s: _builtins.float
     """Seconds that an object must be visible before its crossings count, at most 2.5; 0 for none."""
     min_track_score: _builtins.float
@@ -444,7 +472,6 @@ class CameraSpec(_message.Message):
     def __init__(
         self,
         *,
-        source_url: _builtins.str = ...,
         model: _builtins.str = ...,
         lines: _abc.Iterable[Global___Line] | None = ...,
         zones: _abc.Iterable[Global___Zone] | None = ...,
@@ -454,7 +481,6 @@ class CameraSpec(_message.Message):
         playback: Global___Playback.ValueType = ...,
         recorded_at: _timestamp_pb2.Timestamp | None = ...,
         rtsp_transport: Global___RtspTransport.ValueType = ...,
-        disabled: _builtins.bool = ...,
         min_track_age_s: _builtins.float = ...,
         min_track_score: _builtins.float = ...,
         masks: _abc.Iterable[Global___Mask] | None = ...,
@@ -462,7 +488,7 @@ class CameraSpec(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "ground_plane", b"ground_plane", "recorded_at", b"recorded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "disabled", b"disabled", "ground_plane", b"ground_plane", "lines", b"lines", "masks", b"masks", "min_score", b"min_score", "min_track_age_s", b"min_track_age_s", "min_track_score", b"min_track_score", "model", b"model", "playback", b"playback", "processing_rate", b"processing_rate", "recorded_at", b"recorded_at", "rtsp_transport", b"rtsp_transport", "source_url", b"source_url", "zones", b"zones"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "ground_plane", b"ground_plane", "lines", b"lines", "masks", b"masks", "min_score", b"min_score", "min_track_age_s", b"min_track_age_s", "min_track_score", b"min_track_score", "model", b"model", "playback", b"playback", "processing_rate", b"processing_rate", "recorded_at", b"recorded_at", "rtsp_transport", b"rtsp_transport", "zones", b"zones"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -501,7 +527,7 @@ class CameraError(_message.Message):
 Global___CameraError: _TypeAlias = CameraError  # noqa: Y015
 
 @_typing.final
-class CameraStatus(_message.Message):
+class CameraObservation(_message.Message):
     """A worker's last report on a camera."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -524,7 +550,8 @@ class CameraStatus(_message.Message):
     FOLLOWER_MODEL_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     ORIENTATION_FIELD_NUMBER: _builtins.int
-    state: Global___CameraState.ValueType
+    SINCE_FIELD_NUMBER: _builtins.int
+    state: Global___ObservedState.ValueType
     worker_id: _builtins.str
     epoch: _builtins.int
     width: _builtins.int
@@ -560,10 +587,14 @@ class CameraStatus(_message.Message):
         `other_track`, `picture_changed`, `timestamps`, `unread`.
         """
 
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """When the camera entered this state."""
+
     def __init__(
         self,
         *,
-        state: Global___CameraState.ValueType = ...,
+        state: Global___ObservedState.ValueType = ...,
         worker_id: _builtins.str = ...,
         epoch: _builtins.int = ...,
         width: _builtins.int = ...,
@@ -581,14 +612,15 @@ class CameraStatus(_message.Message):
         follower_model: _builtins.str = ...,
         warnings: _abc.Iterable[Global___CameraError] | None = ...,
         orientation: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "last_frame_at", b"last_frame_at", "reported_at", b"reported_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "last_frame_at", b"last_frame_at", "reported_at", b"reported_at", "since", b"since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "error", b"error", "follower_model", b"follower_model", "frames_dropped", b"frames_dropped", "frames_processed", b"frames_processed", "height", b"height", "last_frame_at", b"last_frame_at", "latency_s", b"latency_s", "model", b"model", "orientation", b"orientation", "processed_fps", b"processed_fps", "progress", b"progress", "reported_at", b"reported_at", "source_fps", b"source_fps", "state", b"state", "warnings", b"warnings", "width", b"width", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "error", b"error", "follower_model", b"follower_model", "frames_dropped", b"frames_dropped", "frames_processed", b"frames_processed", "height", b"height", "last_frame_at", b"last_frame_at", "latency_s", b"latency_s", "model", b"model", "orientation", b"orientation", "processed_fps", b"processed_fps", "progress", b"progress", "reported_at", b"reported_at", "since", b"since", "source_fps", b"source_fps", "state", b"state", "warnings", b"warnings", "width", b"width", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CameraStatus: _TypeAlias = CameraStatus  # noqa: Y015
+Global___CameraObservation: _TypeAlias = CameraObservation  # noqa: Y015
 
 @_typing.final
 class Picture(_message.Message):
@@ -620,6 +652,32 @@ class Picture(_message.Message):
 Global___Picture: _TypeAlias = Picture  # noqa: Y015
 
 @_typing.final
+class GeoPosition(_message.Message):
+    """A place on the earth, WGS 84."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LATITUDE_FIELD_NUMBER: _builtins.int
+    LONGITUDE_FIELD_NUMBER: _builtins.int
+    latitude: _builtins.float
+    """Degrees, -90..90."""
+    longitude: _builtins.float
+    """Degrees, -180..180."""
+    def __init__(
+        self,
+        *,
+        latitude: _builtins.float = ...,
+        longitude: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GeoPosition: _TypeAlias = GeoPosition  # noqa: Y015
+
+@_typing.final
 class Camera(_message.Message):
     """A video source that is counted."""
 
@@ -627,24 +685,42 @@ class Camera(_message.Message):
 
     CAMERA_ID_FIELD_NUMBER: _builtins.int
     SITE_ID_FIELD_NUMBER: _builtins.int
-    TITLE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     SPEC_FIELD_NUMBER: _builtins.int
-    STATUS_FIELD_NUMBER: _builtins.int
+    OBSERVED_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     PICTURE_FIELD_NUMBER: _builtins.int
+    STREAM_URL_FIELD_NUMBER: _builtins.int
+    LOCATION_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    FLOOR_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
-    """Lower-case letters, digits and hyphens, at most 63 characters."""
+    """Lower-case letters, digits and hyphens, at most 63 characters. A new camera without one gets an id made of its name."""
     site_id: _builtins.str
-    title: _builtins.str
+    """A new camera without one belongs to the only site; the first camera of all makes the site `main`."""
+    name: _builtins.str
+    """What people call it; 1 to 200 characters."""
     revision: _builtins.int
     """Set by the service; grows by one with each change. An update that carries it is refused if it is stale."""
+    stream_url: _builtins.str
+    """rtsp://, rtsps://, http://, https:// (HLS or MPEG-TS) or file://. Readers see its password as `***`; an update that
+    sends `***` back keeps the stored password.
+    """
+    location: _builtins.str
+    """Where it hangs, in words, such as `main entrance`."""
+    floor: _builtins.str
+    """Such as `2` or `mezzanine`."""
+    status: Global___CameraStatus.ValueType
+    """What is wanted."""
     @_builtins.property
     def spec(self) -> Global___CameraSpec: ...
     @_builtins.property
-    def status(self) -> Global___CameraStatus:
-        """Set by the service."""
+    def observed(self) -> Global___CameraObservation:
+        """Set by the service: what is seen. Unset unless the camera is active."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
@@ -653,26 +729,38 @@ class Camera(_message.Message):
     @_builtins.property
     def picture(self) -> Global___Picture:
         """Set by the service: the displayed picture that its lines and zones count on; unset before the first. When a picture
-        turns or changes its proportion, each line and zone gets the next version, and the status warns until they are drawn
+        turns or changes its proportion, each line and zone gets the next version, and `observed` warns until they are drawn
         again.
         """
+
+    @_builtins.property
+    def position(self) -> Global___GeoPosition: ...
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Words to find it by: lower-case letters, digits, hyphens and underscores."""
 
     def __init__(
         self,
         *,
         camera_id: _builtins.str = ...,
         site_id: _builtins.str = ...,
-        title: _builtins.str = ...,
+        name: _builtins.str = ...,
         spec: Global___CameraSpec | None = ...,
-        status: Global___CameraStatus | None = ...,
+        observed: Global___CameraObservation | None = ...,
         revision: _builtins.int = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         picture: Global___Picture | None = ...,
+        stream_url: _builtins.str = ...,
+        location: _builtins.str = ...,
+        position: Global___GeoPosition | None = ...,
+        floor: _builtins.str = ...,
+        status: Global___CameraStatus.ValueType = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "picture", b"picture", "spec", b"spec", "status", b"status", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "observed", b"observed", "picture", b"picture", "position", b"position", "spec", b"spec", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "created_at", b"created_at", "picture", b"picture", "revision", b"revision", "site_id", b"site_id", "spec", b"spec", "status", b"status", "title", b"title", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "created_at", b"created_at", "floor", b"floor", "location", b"location", "name", b"name", "observed", b"observed", "picture", b"picture", "position", b"position", "revision", b"revision", "site_id", b"site_id", "spec", b"spec", "status", b"status", "stream_url", b"stream_url", "tags", b"tags", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -973,21 +1061,51 @@ class ListCamerasRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     SITE_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    OBSERVED_FIELD_NUMBER: _builtins.int
+    LOCATION_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most 1000; 0 stands for 100."""
     page_token: _builtins.str
     site_id: _builtins.str
     """Only cameras of this site; empty for all sites."""
+    status: Global___CameraStatus.ValueType
+    """Only cameras with this status."""
+    observed: Global___ObservedState.ValueType
+    """Only active cameras in this state."""
+    location: _builtins.str
+    """Only cameras whose location contains this text, in any case."""
+    worker_id: _builtins.str
+    """Only cameras that this worker holds."""
+    model: _builtins.str
+    """Only cameras that are to be counted, or are counted, with this model: `NAME` or `NAME@VERSION`."""
+    tag: _builtins.str
+    """Only cameras with this tag."""
+    order_by: _builtins.str
+    """`camera_id`, `name`, `site_id`, `location`, `status`, `created_at` or `updated_at`, with ` desc` for the reverse
+    order; empty for `camera_id`.
+    """
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         site_id: _builtins.str = ...,
+        status: Global___CameraStatus.ValueType = ...,
+        observed: Global___ObservedState.ValueType = ...,
+        location: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        tag: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "site_id", b"site_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["location", b"location", "model", b"model", "observed", b"observed", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "site_id", b"site_id", "status", b"status", "tag", b"tag", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1026,7 +1144,7 @@ class UpdateCameraRequest(_message.Message):
     def camera(self) -> Global___Camera: ...
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Paths below Camera: `title`, `spec.lines`, `spec.processing_rate`, … Over REST: the fields of the body."""
+        """Paths below Camera: `name`, `status`, `spec.lines`, `spec.processing_rate`, … Over REST: the fields of the body."""
 
     def __init__(
         self,

@@ -115,8 +115,8 @@ class CameraServiceServicer:
     def UpdateSite(self, request, context):
         """Changes the fields that the mask names: `title`, `time_zone`. A new time zone holds for the whole history, or from the
         day `time_zone_from` on; all counts follow at once.
-        Errors: NOT_FOUND if there is no such site; FAILED_PRECONDITION if `site.revision` is given and is not the current
-        one.
+        Errors: NOT_FOUND if there is no such site; ABORTED if `site.revision` is given and is not the current one, which
+        the error names.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,23 +130,24 @@ class CameraServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateCamera(self, request, context):
-        """Creates a camera. A worker starts to process it within seconds.
-        Errors: INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS if the id is
-        taken.
+        """Creates a camera. A worker starts to process it within seconds, unless its status says otherwise. Without
+        `camera_id` the id is made from the name; without `site_id` the camera belongs to the only site.
+        Errors: INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS if the given id
+        is taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCamera(self, request, context):
-        """Returns a camera with its status.
+        """Returns a camera with what its worker observes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCameras(self, request, context):
-        """Lists cameras by id, with their statuses.
+        """Lists cameras, with what their workers observe.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,7 +155,8 @@ class CameraServiceServicer:
 
     def UpdateCamera(self, request, context):
         """Changes the fields that the mask names. A line or zone whose geometry changes gets the next version.
-        Errors: FAILED_PRECONDITION if `camera.revision` is given and is not the current one.
+        Errors: ABORTED if `camera.revision` is given and is not the current one, which the error names;
+        FAILED_PRECONDITION if the status cannot become the given one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,23 +42,25 @@ class CameraServiceStub:
     UpdateSite: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.UpdateSiteRequest, _cameras_pb2.UpdateSiteResponse]
     """Changes the fields that the mask names: `title`, `time_zone`. A new time zone holds for the whole history, or from the
     day `time_zone_from` on; all counts follow at once.
-    Errors: NOT_FOUND if there is no such site; FAILED_PRECONDITION if `site.revision` is given and is not the current
-    one.
+    Errors: NOT_FOUND if there is no such site; ABORTED if `site.revision` is given and is not the current one, which
+    the error names.
     """
     DeleteSite: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.DeleteSiteRequest, _cameras_pb2.DeleteSiteResponse]
     """Deletes a site. Counts of its former cameras are kept. Errors: FAILED_PRECONDITION while it has cameras."""
     CreateCamera: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.CreateCameraRequest, _cameras_pb2.CreateCameraResponse]
-    """Creates a camera. A worker starts to process it within seconds.
-    Errors: INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS if the id is
-    taken.
+    """Creates a camera. A worker starts to process it within seconds, unless its status says otherwise. Without
+    `camera_id` the id is made from the name; without `site_id` the camera belongs to the only site.
+    Errors: INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS if the given id
+    is taken.
     """
     GetCamera: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.GetCameraRequest, _cameras_pb2.GetCameraResponse]
-    """Returns a camera with its status."""
+    """Returns a camera with what its worker observes."""
     ListCameras: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.ListCamerasRequest, _cameras_pb2.ListCamerasResponse]
-    """Lists cameras by id, with their statuses."""
+    """Lists cameras, with what their workers observe."""
     UpdateCamera: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.UpdateCameraRequest, _cameras_pb2.UpdateCameraResponse]
     """Changes the fields that the mask names. A line or zone whose geometry changes gets the next version.
-    Errors: FAILED_PRECONDITION if `camera.revision` is given and is not the current one.
+    Errors: ABORTED if `camera.revision` is given and is not the current one, which the error names;
+    FAILED_PRECONDITION if the status cannot become the given one.
     """
     DeleteCamera: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.DeleteCameraRequest, _cameras_pb2.DeleteCameraResponse]
     """Deletes a camera. Its counts are kept."""
@@ -77,23 +79,25 @@ class CameraServiceAsyncStub(CameraServiceStub):
     UpdateSite: _aio.UnaryUnaryMultiCallable[_cameras_pb2.UpdateSiteRequest, _cameras_pb2.UpdateSiteResponse]  # type: ignore[assignment]
     """Changes the fields that the mask names: `title`, `time_zone`. A new time zone holds for the whole history, or from the
     day `time_zone_from` on; all counts follow at once.
-    Errors: NOT_FOUND if there is no such site; FAILED_PRECONDITION if `site.revision` is given and is not the current
-    one.
+    Errors: NOT_FOUND if there is no such site; ABORTED if `site.revision` is given and is not the current one, which
+    the error names.
     """
     DeleteSite: _aio.UnaryUnaryMultiCallable[_cameras_pb2.DeleteSiteRequest, _cameras_pb2.DeleteSiteResponse]  # type: ignore[assignment]
     """Deletes a site. Counts of its former cameras are kept. Errors: FAILED_PRECONDITION while it has cameras."""
     CreateCamera: _aio.UnaryUnaryMultiCallable[_cameras_pb2.CreateCameraRequest, _cameras_pb2.CreateCameraResponse]  # type: ignore[assignment]
-    """Creates a camera. A worker starts to process it within seconds.
-    Errors: INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS if the id is
-    taken.
+    """Creates a camera. A worker starts to process it within seconds, unless its status says otherwise. Without
+    `camera_id` the id is made from the name; without `site_id` the camera belongs to the only site.
+    Errors: INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS if the given id
+    is taken.
     """
     GetCamera: _aio.UnaryUnaryMultiCallable[_cameras_pb2.GetCameraRequest, _cameras_pb2.GetCameraResponse]  # type: ignore[assignment]
-    """Returns a camera with its status."""
+    """Returns a camera with what its worker observes."""
     ListCameras: _aio.UnaryUnaryMultiCallable[_cameras_pb2.ListCamerasRequest, _cameras_pb2.ListCamerasResponse]  # type: ignore[assignment]
-    """Lists cameras by id, with their statuses."""
+    """Lists cameras, with what their workers observe."""
     UpdateCamera: _aio.UnaryUnaryMultiCallable[_cameras_pb2.UpdateCameraRequest, _cameras_pb2.UpdateCameraResponse]  # type: ignore[assignment]
     """Changes the fields that the mask names. A line or zone whose geometry changes gets the next version.
-    Errors: FAILED_PRECONDITION if `camera.revision` is given and is not the current one.
+    Errors: ABORTED if `camera.revision` is given and is not the current one, which the error names;
+    FAILED_PRECONDITION if the status cannot become the given one.
     """
     DeleteCamera: _aio.UnaryUnaryMultiCallable[_cameras_pb2.DeleteCameraRequest, _cameras_pb2.DeleteCameraResponse]  # type: ignore[assignment]
     """Deletes a camera. Its counts are kept."""
@@ -133,8 +137,8 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_cameras_pb2.UpdateSiteResponse, _abc.Awaitable[_cameras_pb2.UpdateSiteResponse]]:
         """Changes the fields that the mask names: `title`, `time_zone`. A new time zone holds for the whole history, or from the
         day `time_zone_from` on; all counts follow at once.
-        Errors: NOT_FOUND if there is no such site; FAILED_PRECONDITION if `site.revision` is given and is not the current
-        one.
+        Errors: NOT_FOUND if there is no such site; ABORTED if `site.revision` is given and is not the current one, which
+        the error names.
         """
 
     @_abc_1.abstractmethod
@@ -151,9 +155,10 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cameras_pb2.CreateCameraRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cameras_pb2.CreateCameraResponse, _abc.Awaitable[_cameras_pb2.CreateCameraResponse]]:
-        """Creates a camera. A worker starts to process it within seconds.
-        Errors: INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS if the id is
-        taken.
+        """Creates a camera. A worker starts to process it within seconds, unless its status says otherwise. Without
+        `camera_id` the id is made from the name; without `site_id` the camera belongs to the only site.
+        Errors: INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS if the given id
+        is taken.
         """
 
     @_abc_1.abstractmethod
@@ -162,7 +167,7 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cameras_pb2.GetCameraRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cameras_pb2.GetCameraResponse, _abc.Awaitable[_cameras_pb2.GetCameraResponse]]:
-        """Returns a camera with its status."""
+        """Returns a camera with what its worker observes."""
 
     @_abc_1.abstractmethod
     def ListCameras(
@@ -170,7 +175,7 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cameras_pb2.ListCamerasRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cameras_pb2.ListCamerasResponse, _abc.Awaitable[_cameras_pb2.ListCamerasResponse]]:
-        """Lists cameras by id, with their statuses."""
+        """Lists cameras, with what their workers observe."""
 
     @_abc_1.abstractmethod
     def UpdateCamera(
@@ -179,7 +184,8 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cameras_pb2.UpdateCameraResponse, _abc.Awaitable[_cameras_pb2.UpdateCameraResponse]]:
         """Changes the fields that the mask names. A line or zone whose geometry changes gets the next version.
-        Errors: FAILED_PRECONDITION if `camera.revision` is given and is not the current one.
+        Errors: ABORTED if `camera.revision` is given and is not the current one, which the error names;
+        FAILED_PRECONDITION if the status cannot become the given one.
         """
 
     @_abc_1.abstractmethod

@@ -113,7 +113,7 @@ class FactorServiceServicer:
 
     def ConfirmFactor(self, request, context):
         """Switches the second factor on, after the app has shown a code of its secret. Returns recovery codes; earlier ones
-        end.
+        end, and so do all other sessions of the caller.
         Errors: INVALID_ARGUMENT if the code is wrong; FAILED_PRECONDITION if no enrolment has begun, or it has expired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -121,8 +121,8 @@ class FactorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DisableFactor(self, request, context):
-        """Switches the caller's second factor off. Errors: as of `BeginFactor`; FAILED_PRECONDITION if there is none, or if a
-        role of the caller requires one.
+        """Switches the caller's second factor off, and ends all other sessions of the caller. Errors: as of `BeginFactor`;
+        FAILED_PRECONDITION if there is none, or if a role of the caller requires one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

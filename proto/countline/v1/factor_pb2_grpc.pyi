@@ -47,12 +47,12 @@ class FactorServiceStub:
     """
     ConfirmFactor: _grpc.UnaryUnaryMultiCallable[_factor_pb2.ConfirmFactorRequest, _factor_pb2.ConfirmFactorResponse]
     """Switches the second factor on, after the app has shown a code of its secret. Returns recovery codes; earlier ones
-    end.
+    end, and so do all other sessions of the caller.
     Errors: INVALID_ARGUMENT if the code is wrong; FAILED_PRECONDITION if no enrolment has begun, or it has expired.
     """
     DisableFactor: _grpc.UnaryUnaryMultiCallable[_factor_pb2.DisableFactorRequest, _factor_pb2.DisableFactorResponse]
-    """Switches the caller's second factor off. Errors: as of `BeginFactor`; FAILED_PRECONDITION if there is none, or if a
-    role of the caller requires one.
+    """Switches the caller's second factor off, and ends all other sessions of the caller. Errors: as of `BeginFactor`;
+    FAILED_PRECONDITION if there is none, or if a role of the caller requires one.
     """
     RenewRecoveryCodes: _grpc.UnaryUnaryMultiCallable[_factor_pb2.RenewRecoveryCodesRequest, _factor_pb2.RenewRecoveryCodesResponse]
     """Replaces the caller's recovery codes. Errors: as of `DisableFactor`."""
@@ -87,12 +87,12 @@ class FactorServiceAsyncStub(FactorServiceStub):
     """
     ConfirmFactor: _aio.UnaryUnaryMultiCallable[_factor_pb2.ConfirmFactorRequest, _factor_pb2.ConfirmFactorResponse]  # type: ignore[assignment]
     """Switches the second factor on, after the app has shown a code of its secret. Returns recovery codes; earlier ones
-    end.
+    end, and so do all other sessions of the caller.
     Errors: INVALID_ARGUMENT if the code is wrong; FAILED_PRECONDITION if no enrolment has begun, or it has expired.
     """
     DisableFactor: _aio.UnaryUnaryMultiCallable[_factor_pb2.DisableFactorRequest, _factor_pb2.DisableFactorResponse]  # type: ignore[assignment]
-    """Switches the caller's second factor off. Errors: as of `BeginFactor`; FAILED_PRECONDITION if there is none, or if a
-    role of the caller requires one.
+    """Switches the caller's second factor off, and ends all other sessions of the caller. Errors: as of `BeginFactor`;
+    FAILED_PRECONDITION if there is none, or if a role of the caller requires one.
     """
     RenewRecoveryCodes: _aio.UnaryUnaryMultiCallable[_factor_pb2.RenewRecoveryCodesRequest, _factor_pb2.RenewRecoveryCodesResponse]  # type: ignore[assignment]
     """Replaces the caller's recovery codes. Errors: as of `DisableFactor`."""
@@ -148,7 +148,7 @@ class FactorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_factor_pb2.ConfirmFactorResponse, _abc.Awaitable[_factor_pb2.ConfirmFactorResponse]]:
         """Switches the second factor on, after the app has shown a code of its secret. Returns recovery codes; earlier ones
-        end.
+        end, and so do all other sessions of the caller.
         Errors: INVALID_ARGUMENT if the code is wrong; FAILED_PRECONDITION if no enrolment has begun, or it has expired.
         """
 
@@ -158,8 +158,8 @@ class FactorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _factor_pb2.DisableFactorRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_factor_pb2.DisableFactorResponse, _abc.Awaitable[_factor_pb2.DisableFactorResponse]]:
-        """Switches the caller's second factor off. Errors: as of `BeginFactor`; FAILED_PRECONDITION if there is none, or if a
-        role of the caller requires one.
+        """Switches the caller's second factor off, and ends all other sessions of the caller. Errors: as of `BeginFactor`;
+        FAILED_PRECONDITION if there is none, or if a role of the caller requires one.
         """
 
     @_abc_1.abstractmethod

@@ -29,7 +29,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63ountline/v1/workers.proto\x12\x0c\x63ountline.v1\x1a\x1a\x63ountline/v1/cameras.proto\x1a\x1a\x63ountline/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x01\n\x0e\x43onnectRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61pacity\x18\x04 \x01(\x05\x12+\n\x07\x63\x61meras\x18\x05 \x03(\x0b\x32\x1a.countline.v1.CameraReport\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x13\n\x0bspool_bytes\x18\x07 \x01(\x01\x12\x16\n\x0e\x63lock_offset_s\x18\x08 \x01(\x01\"\\\n\x0c\x43\x61meraReport\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12*\n\x06status\x18\x03 \x01(\x0b\x32\x1a.countline.v1.CameraStatus\"j\n\x0f\x43onnectResponse\x12-\n\x0b\x61ssignments\x18\x01 \x03(\x0b\x32\x18.countline.v1.Assignment\x12(\n\x05lease\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xbe\x01\n\nAssignment\x12$\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x14.countline.v1.Camera\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12(\n\x08\x66ollower\x18\x05 \x01(\x0b\x32\x16.countline.v1.Follower\x12/\n\x0b\x61ssigned_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\x08\x46ollower\x12\x10\n\x08trial_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x15\n\ris_challenger\x18\x03 \x01(\x08\"\x9d\x02\n\x06Worker\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.countline.v1.WorkerState\x12\x0f\n\x07\x62\x61\x63kend\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61pacity\x18\x04 \x01(\x05\x12\x12\n\ncamera_ids\x18\x05 \x03(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x30\n\x0c\x63onnected_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0breported_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bspool_bytes\x18\t \x01(\x01\x12\x16\n\x0e\x63lock_offset_s\x18\n \x01(\x01\";\n\x12ListWorkersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x13ListWorkersResponse\x12%\n\x07workers\x18\x01 \x03(\x0b\x32\x14.countline.v1.Worker\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x19ListCameraStatusesRequest\x12\x12\n\ncamera_ids\x18\x01 \x03(\t\"I\n\x1aListCameraStatusesResponse\x12+\n\x07\x63\x61meras\x18\x01 \x03(\x0b\x32\x1a.countline.v1.CameraReport*^\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13WORKER_STATE_ONLINE\x10\x01\x12\x18\n\x14WORKER_STATE_OFFLINE\x10\x02\x32\xfc\x02\n\rWorkerService\x12h\n\x07\x43onnect\x12\x1c.countline.v1.ConnectRequest\x1a\x1d.countline.v1.ConnectResponse\"\x1c\xaa\xbb\x18\x0eworker:connect\xba\xbb\x18\x02 \x01\xf0\xbb\x18\x01(\x01\x30\x01\x12\x80\x01\n\x0bListWorkers\x12 .countline.v1.ListWorkersRequest\x1a!.countline.v1.ListWorkersResponse\",\xaa\xbb\x18\x0bworker:read\xba\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v1/workers\x12~\n\x12ListCameraStatuses\x12\'.countline.v1.ListCameraStatusesRequest\x1a(.countline.v1.ListCameraStatusesResponse\"\x15\xaa\xbb\x18\x0bworker:read\xba\xbb\x18\x02 \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63ountline/v1/workers.proto\x12\x0c\x63ountline.v1\x1a\x1a\x63ountline/v1/cameras.proto\x1a\x1a\x63ountline/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x01\n\x0e\x43onnectRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61pacity\x18\x04 \x01(\x05\x12+\n\x07\x63\x61meras\x18\x05 \x03(\x0b\x32\x1a.countline.v1.CameraReport\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x13\n\x0bspool_bytes\x18\x07 \x01(\x01\x12\x16\n\x0e\x63lock_offset_s\x18\x08 \x01(\x01\"c\n\x0c\x43\x61meraReport\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x31\n\x08observed\x18\x03 \x01(\x0b\x32\x1f.countline.v1.CameraObservation\"j\n\x0f\x43onnectResponse\x12-\n\x0b\x61ssignments\x18\x01 \x03(\x0b\x32\x18.countline.v1.Assignment\x12(\n\x05lease\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xbe\x01\n\nAssignment\x12$\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x14.countline.v1.Camera\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12(\n\x08\x66ollower\x18\x05 \x01(\x0b\x32\x16.countline.v1.Follower\x12/\n\x0b\x61ssigned_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\x08\x46ollower\x12\x10\n\x08trial_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x15\n\ris_challenger\x18\x03 \x01(\x08\"\x9d\x02\n\x06Worker\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.countline.v1.WorkerState\x12\x0f\n\x07\x62\x61\x63kend\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61pacity\x18\x04 \x01(\x05\x12\x12\n\ncamera_ids\x18\x05 \x03(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x30\n\x0c\x63onnected_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0breported_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bspool_bytes\x18\t \x01(\x01\x12\x16\n\x0e\x63lock_offset_s\x18\n \x01(\x01\";\n\x12ListWorkersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x13ListWorkersResponse\x12%\n\x07workers\x18\x01 \x03(\x0b\x32\x14.countline.v1.Worker\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"3\n\x1dListCameraObservationsRequest\x12\x12\n\ncamera_ids\x18\x01 \x03(\t\"M\n\x1eListCameraObservationsResponse\x12+\n\x07\x63\x61meras\x18\x01 \x03(\x0b\x32\x1a.countline.v1.CameraReport*^\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13WORKER_STATE_ONLINE\x10\x01\x12\x18\n\x14WORKER_STATE_OFFLINE\x10\x02\x32\x89\x03\n\rWorkerService\x12h\n\x07\x43onnect\x12\x1c.countline.v1.ConnectRequest\x1a\x1d.countline.v1.ConnectResponse\"\x1c\xaa\xbb\x18\x0eworker:connect\xba\xbb\x18\x02 \x01\xf0\xbb\x18\x01(\x01\x30\x01\x12\x80\x01\n\x0bListWorkers\x12 .countline.v1.ListWorkersRequest\x1a!.countline.v1.ListWorkersResponse\",\xaa\xbb\x18\x0bworker:read\xba\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v1/workers\x12\x8a\x01\n\x16ListCameraObservations\x12+.countline.v1.ListCameraObservationsRequest\x1a,.countline.v1.ListCameraObservationsResponse\"\x15\xaa\xbb\x18\x0bworker:read\xba\xbb\x18\x02 \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,30 +40,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKERSERVICE'].methods_by_name['Connect']._serialized_options = b'\252\273\030\016worker:connect\272\273\030\002 \001\360\273\030\001'
   _globals['_WORKERSERVICE'].methods_by_name['ListWorkers']._loaded_options = None
   _globals['_WORKERSERVICE'].methods_by_name['ListWorkers']._serialized_options = b'\252\273\030\013worker:read\272\273\030\002 \001\202\323\344\223\002\021\022\017/api/v1/workers'
-  _globals['_WORKERSERVICE'].methods_by_name['ListCameraStatuses']._loaded_options = None
-  _globals['_WORKERSERVICE'].methods_by_name['ListCameraStatuses']._serialized_options = b'\252\273\030\013worker:read\272\273\030\002 \001'
-  _globals['_WORKERSTATE']._serialized_start=1416
-  _globals['_WORKERSTATE']._serialized_end=1510
+  _globals['_WORKERSERVICE'].methods_by_name['ListCameraObservations']._loaded_options = None
+  _globals['_WORKERSERVICE'].methods_by_name['ListCameraObservations']._serialized_options = b'\252\273\030\013worker:read\272\273\030\002 \001'
+  _globals['_WORKERSTATE']._serialized_start=1431
+  _globals['_WORKERSTATE']._serialized_end=1525
   _globals['_CONNECTREQUEST']._serialized_start=196
   _globals['_CONNECTREQUEST']._serialized_end=391
   _globals['_CAMERAREPORT']._serialized_start=393
-  _globals['_CAMERAREPORT']._serialized_end=485
-  _globals['_CONNECTRESPONSE']._serialized_start=487
-  _globals['_CONNECTRESPONSE']._serialized_end=593
-  _globals['_ASSIGNMENT']._serialized_start=596
-  _globals['_ASSIGNMENT']._serialized_end=786
-  _globals['_FOLLOWER']._serialized_start=788
-  _globals['_FOLLOWER']._serialized_end=854
-  _globals['_WORKER']._serialized_start=857
-  _globals['_WORKER']._serialized_end=1142
-  _globals['_LISTWORKERSREQUEST']._serialized_start=1144
-  _globals['_LISTWORKERSREQUEST']._serialized_end=1203
-  _globals['_LISTWORKERSRESPONSE']._serialized_start=1205
-  _globals['_LISTWORKERSRESPONSE']._serialized_end=1290
-  _globals['_LISTCAMERASTATUSESREQUEST']._serialized_start=1292
-  _globals['_LISTCAMERASTATUSESREQUEST']._serialized_end=1339
-  _globals['_LISTCAMERASTATUSESRESPONSE']._serialized_start=1341
-  _globals['_LISTCAMERASTATUSESRESPONSE']._serialized_end=1414
-  _globals['_WORKERSERVICE']._serialized_start=1513
-  _globals['_WORKERSERVICE']._serialized_end=1893
+  _globals['_CAMERAREPORT']._serialized_end=492
+  _globals['_CONNECTRESPONSE']._serialized_start=494
+  _globals['_CONNECTRESPONSE']._serialized_end=600
+  _globals['_ASSIGNMENT']._serialized_start=603
+  _globals['_ASSIGNMENT']._serialized_end=793
+  _globals['_FOLLOWER']._serialized_start=795
+  _globals['_FOLLOWER']._serialized_end=861
+  _globals['_WORKER']._serialized_start=864
+  _globals['_WORKER']._serialized_end=1149
+  _globals['_LISTWORKERSREQUEST']._serialized_start=1151
+  _globals['_LISTWORKERSREQUEST']._serialized_end=1210
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=1212
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=1297
+  _globals['_LISTCAMERAOBSERVATIONSREQUEST']._serialized_start=1299
+  _globals['_LISTCAMERAOBSERVATIONSREQUEST']._serialized_end=1350
+  _globals['_LISTCAMERAOBSERVATIONSRESPONSE']._serialized_start=1352
+  _globals['_LISTCAMERAOBSERVATIONSRESPONSE']._serialized_end=1429
+  _globals['_WORKERSERVICE']._serialized_start=1528
+  _globals['_WORKERSERVICE']._serialized_end=1921
 # @@protoc_insertion_point(module_scope)

@@ -105,22 +105,22 @@ class CameraReport(_message.Message):
 
     CAMERA_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
-    STATUS_FIELD_NUMBER: _builtins.int
+    OBSERVED_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
     epoch: _builtins.int
     """The epoch of the assignment."""
     @_builtins.property
-    def status(self) -> _cameras_pb2.CameraStatus: ...
+    def observed(self) -> _cameras_pb2.CameraObservation: ...
     def __init__(
         self,
         *,
         camera_id: _builtins.str = ...,
         epoch: _builtins.int = ...,
-        status: _cameras_pb2.CameraStatus | None = ...,
+        observed: _cameras_pb2.CameraObservation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["observed", b"observed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "epoch", b"epoch", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "epoch", b"epoch", "observed", b"observed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -176,7 +176,7 @@ class Assignment(_message.Message):
     """
     @_builtins.property
     def camera(self) -> _cameras_pb2.Camera:
-        """The stored camera, credentials included; `status` is unset."""
+        """The stored camera, credentials included; `observed` is unset."""
 
     @_builtins.property
     def follower(self) -> Global___Follower:
@@ -337,7 +337,7 @@ class ListWorkersResponse(_message.Message):
 Global___ListWorkersResponse: _TypeAlias = ListWorkersResponse  # noqa: Y015
 
 @_typing.final
-class ListCameraStatusesRequest(_message.Message):
+class ListCameraObservationsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CAMERA_IDS_FIELD_NUMBER: _builtins.int
@@ -356,16 +356,16 @@ class ListCameraStatusesRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListCameraStatusesRequest: _TypeAlias = ListCameraStatusesRequest  # noqa: Y015
+Global___ListCameraObservationsRequest: _TypeAlias = ListCameraObservationsRequest  # noqa: Y015
 
 @_typing.final
-class ListCameraStatusesResponse(_message.Message):
+class ListCameraObservationsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CAMERAS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def cameras(self) -> _containers.RepeatedCompositeFieldContainer[Global___CameraReport]:
-        """The known statuses, by id."""
+        """What is known, by id."""
 
     def __init__(
         self,
@@ -378,4 +378,4 @@ class ListCameraStatusesResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListCameraStatusesResponse: _TypeAlias = ListCameraStatusesResponse  # noqa: Y015
+Global___ListCameraObservationsResponse: _TypeAlias = ListCameraObservationsResponse  # noqa: Y015

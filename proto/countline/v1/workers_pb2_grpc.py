@@ -45,10 +45,10 @@ class WorkerServiceStub:
                 request_serializer=countline_dot_v1_dot_workers__pb2.ListWorkersRequest.SerializeToString,
                 response_deserializer=countline_dot_v1_dot_workers__pb2.ListWorkersResponse.FromString,
                 _registered_method=True)
-        self.ListCameraStatuses = channel.unary_unary(
-                '/countline.v1.WorkerService/ListCameraStatuses',
-                request_serializer=countline_dot_v1_dot_workers__pb2.ListCameraStatusesRequest.SerializeToString,
-                response_deserializer=countline_dot_v1_dot_workers__pb2.ListCameraStatusesResponse.FromString,
+        self.ListCameraObservations = channel.unary_unary(
+                '/countline.v1.WorkerService/ListCameraObservations',
+                request_serializer=countline_dot_v1_dot_workers__pb2.ListCameraObservationsRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_workers__pb2.ListCameraObservationsResponse.FromString,
                 _registered_method=True)
 
 
@@ -72,8 +72,8 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListCameraStatuses(self, request, context):
-        """Returns the statuses of cameras, for the service of cameras. Over REST the status is part of each camera.
+    def ListCameraObservations(self, request, context):
+        """Returns what is observed of cameras, for the service of cameras. Over REST it is part of each camera.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,10 +92,10 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     request_deserializer=countline_dot_v1_dot_workers__pb2.ListWorkersRequest.FromString,
                     response_serializer=countline_dot_v1_dot_workers__pb2.ListWorkersResponse.SerializeToString,
             ),
-            'ListCameraStatuses': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListCameraStatuses,
-                    request_deserializer=countline_dot_v1_dot_workers__pb2.ListCameraStatusesRequest.FromString,
-                    response_serializer=countline_dot_v1_dot_workers__pb2.ListCameraStatusesResponse.SerializeToString,
+            'ListCameraObservations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCameraObservations,
+                    request_deserializer=countline_dot_v1_dot_workers__pb2.ListCameraObservationsRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_workers__pb2.ListCameraObservationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -164,7 +164,7 @@ class WorkerService:
             _registered_method=True)
 
     @staticmethod
-    def ListCameraStatuses(request,
+    def ListCameraObservations(request,
             target,
             options=(),
             channel_credentials=None,
@@ -177,9 +177,9 @@ class WorkerService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/countline.v1.WorkerService/ListCameraStatuses',
-            countline_dot_v1_dot_workers__pb2.ListCameraStatusesRequest.SerializeToString,
-            countline_dot_v1_dot_workers__pb2.ListCameraStatusesResponse.FromString,
+            '/countline.v1.WorkerService/ListCameraObservations',
+            countline_dot_v1_dot_workers__pb2.ListCameraObservationsRequest.SerializeToString,
+            countline_dot_v1_dot_workers__pb2.ListCameraObservationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

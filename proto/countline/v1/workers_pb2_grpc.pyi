@@ -40,8 +40,8 @@ class WorkerServiceStub:
     """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_workers_pb2.ListWorkersRequest, _workers_pb2.ListWorkersResponse]
     """Lists workers by id."""
-    ListCameraStatuses: _grpc.UnaryUnaryMultiCallable[_workers_pb2.ListCameraStatusesRequest, _workers_pb2.ListCameraStatusesResponse]
-    """Returns the statuses of cameras, for the service of cameras. Over REST the status is part of each camera."""
+    ListCameraObservations: _grpc.UnaryUnaryMultiCallable[_workers_pb2.ListCameraObservationsRequest, _workers_pb2.ListCameraObservationsResponse]
+    """Returns what is observed of cameras, for the service of cameras. Over REST it is part of each camera."""
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -55,8 +55,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_workers_pb2.ListWorkersRequest, _workers_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists workers by id."""
-    ListCameraStatuses: _aio.UnaryUnaryMultiCallable[_workers_pb2.ListCameraStatusesRequest, _workers_pb2.ListCameraStatusesResponse]  # type: ignore[assignment]
-    """Returns the statuses of cameras, for the service of cameras. Over REST the status is part of each camera."""
+    ListCameraObservations: _aio.UnaryUnaryMultiCallable[_workers_pb2.ListCameraObservationsRequest, _workers_pb2.ListCameraObservationsResponse]  # type: ignore[assignment]
+    """Returns what is observed of cameras, for the service of cameras. Over REST it is part of each camera."""
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     """The processes of the data plane and the cameras that they hold."""
@@ -81,11 +81,11 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists workers by id."""
 
     @_abc_1.abstractmethod
-    def ListCameraStatuses(
+    def ListCameraObservations(
         self,
-        request: _workers_pb2.ListCameraStatusesRequest,
+        request: _workers_pb2.ListCameraObservationsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_workers_pb2.ListCameraStatusesResponse, _abc.Awaitable[_workers_pb2.ListCameraStatusesResponse]]:
-        """Returns the statuses of cameras, for the service of cameras. Over REST the status is part of each camera."""
+    ) -> _typing.Union[_workers_pb2.ListCameraObservationsResponse, _abc.Awaitable[_workers_pb2.ListCameraObservationsResponse]]:
+        """Returns what is observed of cameras, for the service of cameras. Over REST it is part of each camera."""
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -157,7 +157,7 @@ async def filled(addresses: dict[str, str]) -> tuple[str, tuple[str, ...]]:
             await cameras.CreateSite(cameras_pb2.CreateSiteRequest(site=request), metadata=by_admin)
             for k in range(CAMERAS_A_SITE):
                 camera = cameras_pb2.Camera(camera_id=f"{site}-{k}", site_id=site)
-                camera.spec.source_url = f"rtsp://127.0.0.1:1/{site}/{k}"
+                camera.name, camera.stream_url = "Camera", f"rtsp://127.0.0.1:1/{site}/{k}"
                 await cameras.CreateCamera(cameras_pb2.CreateCameraRequest(camera=camera), metadata=by_admin)
         grants = [auth_pb2.Grant(role="viewer", site_id=_site(i)) for i in range(GRANTS_EACH)]
         for i in range(USERS):

@@ -121,7 +121,7 @@ def _about(found: sensitivity.Sensitivity) -> list[str]:
         f"{found.today.f1:.3f} with version {found.rule_version} of the rule), and how many cases of",
         "`countline selftest` fail.",
         "`=` means that nothing changes. `COUNTLINE_SEQUENCES=FOLDER make bench ARGS=sensitivity` measures them; with",
-        "`--store`, `bench_sensitivity.py` writes the figures that this page shows.",
+        "`--store`, `bench_sensitivity.py` writes the figures that this page shows, and goes on where it was stopped.",
     ]
 
 

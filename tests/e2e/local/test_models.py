@@ -18,7 +18,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tests.fixtures.forked.command import countline
-from tests.fixtures.local.system import COUNTLINE, System, wait_for
+from tests.fixtures.local.system import COUNTING, COUNTLINE, System, wait_for
 
 from countline_local.triton.shipped_models import find_shipped
 from countline_models.deploy import ClipTruth, demo_golden, parse_truth
@@ -101,7 +101,7 @@ def lines_of(truth: ClipTruth) -> list[str]:
 
 
 async def status_of(system: System, camera_id: str) -> dict[str, Any]:
-    status: dict[str, Any] = (await system.get(f"/api/v1/cameras/{camera_id}"))["status"]
+    status: dict[str, Any] = (await system.get(f"/api/v1/cameras/{camera_id}"))["observed"]
     return status
 
 
@@ -109,7 +109,7 @@ async def counted_with(system: System, camera_id: str, model: str, within_s: flo
     async def holds() -> bool:
         status = await status_of(system, camera_id)
         assert status["state"] != "finished", f"the file ended before {model} counted it"
-        return bool(status["state"] == "running" and status["model"] == model)
+        return bool(status["state"] in COUNTING and status["model"] == model)
 
     await wait_for(holds, within_s)
 

@@ -5,6 +5,7 @@ import json
 import re
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ import grpc
 import nats
 import psycopg
 import pytest
+from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
 from psycopg import sql
-from tests.fixtures.local.processes import wait_until
+from tests.fixtures.local.accounts import Accounts
+from tests.fixtures.local.processes import descendants, wait_until
 from tests.fixtures.local.system import System, wait_for
+from tests.fixtures.oidc.provider import NodeProvider
 
 from countline_common.grpc.channels import open_channel
 from countline_common.tls.authority import Authority
@@ -56,8 +61,14 @@ REPORTED_WITHIN_S = 120.0
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    running = System(tmp_path_factory.mktemp("secrets") / "data", "--no-demo", "--tls")
+def system(tmp_path_factory: pytest.TempPathFactory, identity_provider: NodeProvider) -> Iterator[System]:
+    """With an identity provider, whose client secret lies in a file of the user outside the data folder."""
+    folder = tmp_path_factory.mktemp("secrets")
+    groups = folder / "groups.yaml"
+    groups.write_text("groups:\n  - {group: ops, role: operator}\n")
+    settings = {**identity_provider.settings(folder), "oidc_groups_file": groups}
+    environment = {f"COUNTLINE_{name.upper()}": str(value) for name, value in settings.items()}
+    running = System(folder / "data", "--no-demo", "--tls", **environment)
     try:
         running.wait_ready()
         yield running
@@ -76,17 +87,21 @@ def commands_show(system: System) -> dict[str, str]:
     return shown
 
 
-async def stored_by_nats(system: System) -> dict[str, str]:
-    """The messages of each stream."""
+async def connected(system: System) -> NatsClient:
     port = ports_of(system)["nats"]
     password = (system.data / "credentials" / "nats-password").read_text().strip()
-    client = await nats.connect(
+    return await nats.connect(
         f"tls://127.0.0.1:{port}",
         user="countline",
         password=password,
         tls=Authority(system.data / "certs").files("cli").client_context(),
         tls_handshake_first=True,
     )
+
+
+async def stored_by_nats(system: System) -> dict[str, str]:
+    """The messages of each stream."""
+    client = await connected(system)
     stream_of = client.jetstream()
     found: dict[str, str] = {}
     for stream in await stream_of.streams_info():
@@ -187,7 +202,7 @@ async def test_no_password_of_a_camera_leaves_the_system(system: System) -> None
 
     async def all_failed() -> bool:
         cameras = (await system.get("/api/v1/cameras"))["cameras"]
-        return all(each["status"].get("error") for each in cameras)
+        return all(each["observed"].get("error") for each in cameras)
 
     await wait_for(all_failed, REPORTED_WITHIN_S)
     shown = {**commands_show(system), **await sockets_answer(system), **await refused_logins(system)}
@@ -204,6 +219,62 @@ async def test_no_password_of_a_camera_leaves_the_system(system: System) -> None
     needles = (master_key.encode(), base64.b64decode(master_key))
     assert files_with(system.data, *needles) == {"credentials/master-key"}
     assert {name for name, text in shown.items() if master_key in text} == set()
+
+
+def _of(process: int) -> tuple[str, list[str]]:
+    """Name of a process, and its soft and hard limit of core dumps."""
+    folder = Path(f"/proc/{process}")
+    (line,) = [each for each in (folder / "limits").read_text().splitlines() if each.startswith("Max core file size")]
+    return (folder / "comm").read_text().strip(), line.split()[4:6]
+
+
+async def test_no_process_may_dump_its_memory(system: System) -> None:
+    found = [_of(pid) for pid in {system.process.pid, *descendants(system.process.pid)}]
+    assert {"postgres", "nats-server", "tritonserver"} <= {name for name, _ in found}
+    assert [each for each in found if each[1] != ["1", "1"]] == []
+
+
+async def test_no_secret_of_an_account_leaves_the_system(system: System, identity_provider: NodeProvider) -> None:
+    assert system.run("settings", "set", "registration", "invite").returncode == 0
+    client, heard = await connected(system), dict[str, str]()
+
+    async def hear(message: Msg) -> None:
+        heard[message.subject] = heard.get(message.subject, "") + repr(message)
+
+    # Everything that passes over the bus: streams that are work queues keep nothing.
+    await client.subscribe(">", cb=hear)
+    async with Accounts(*await system.login()) as accounts:
+        await wait_for(partial(_is_open, accounts), 10.0)
+        await accounts.plant(identity_provider)
+    secrets = accounts.secrets
+    assert len(secrets) > 20
+
+    async def audit_has_arrived() -> bool:
+        rows = (await system.get("/api/v1/audit"))["records"]
+        return any(each["row"]["method"].endswith("ResetPassword") for each in rows)
+
+    await wait_for(audit_has_arrived, 30.0)
+    await client.close()
+    assert "countline.audit.rows.auth" in heard
+    shown = {**heard, **await stored_by_nats(system), **stored_by_databases(system), **await metrics(system)}
+    shown |= {**logs(system.data / "logs"), "audit": json.dumps(await system.get("/api/v1/audit"))}
+    shown |= {"lines": json.dumps(await system.get("/api/v1/logs")), "output": system.said}
+    assert {"auth.auth.second_factors", "auth.auth.api_keys", "auth.auth.invites"} <= {*shown}
+    for what, secret in secrets.items():
+        forms = {secret, secret.replace("-", ""), secret.replace("-", "").upper()}
+        assert [name for name, text in shown.items() if any(form in text for form in forms)] == [], what
+        assert files_with(system.data, *(form.encode() for form in forms)) == set(), what
+    sealed = base64.b32decode(secrets["secret of a second factor"])
+    assert files_with(system.data, sealed) == set()
+
+
+async def _is_open(accounts: Accounts) -> bool:
+    """Whether the setting acts: until then, invites are refused."""
+    try:
+        await accounts.post("invites", {"roles": ["viewer"]}, accounts.admin)
+    except AssertionError:
+        return False
+    return True
 
 
 async def test_the_master_key_is_replaced_while_the_system_runs(system: System) -> None:

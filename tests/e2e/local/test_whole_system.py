@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.fixtures.forked.command import countline
 from tests.fixtures.local.processes import alive, descendants, segments_of, wait_until
-from tests.fixtures.local.system import LOOK_S, System, wait_for
+from tests.fixtures.local.system import COUNTING, LOOK_S, System, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
@@ -42,7 +42,7 @@ async def crossings(system: System) -> list[dict[str, Any]]:
 async def dropped_frames(system: System) -> dict[str, int]:
     """Frames that each camera dropped since its start; where frames are dropped, counts may be wrong."""
     cameras = (await system.get("/api/v1/cameras"))["cameras"]
-    return {each["camera_id"]: each["status"].get("frames_dropped", 0) for each in cameras}
+    return {each["camera_id"]: each["observed"].get("frames_dropped", 0) for each in cameras}
 
 
 async def test_every_part_is_ready_and_the_password_was_shown(system: System) -> None:
@@ -66,7 +66,7 @@ async def test_crossings_come_in_soon_after_the_start(system: System) -> None:
 async def test_the_demo_has_four_cameras_that_run(system: System) -> None:
     async def running() -> bool:
         cameras = (await system.get("/api/v1/cameras")).get("cameras", [])
-        return {each["camera_id"] for each in cameras if each["status"]["state"] == "running"} == CAMERAS
+        return {each["camera_id"] for each in cameras if each["observed"]["state"] in COUNTING} == CAMERAS
 
     await wait_for(running, CROSSING_WITHIN_S)
 

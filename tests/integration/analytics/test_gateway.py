@@ -76,10 +76,10 @@ async def test_a_token_without_the_permission_is_refused_by_whoever_answers(stac
 
 async def test_a_camera_is_created_changed_and_deleted(stack: Stack) -> None:
     await add_camera(stack)
-    status, body = await stack.call("PATCH", "cameras/cam-1", json={"title": "Gate", "spec": {"processing_rate": 5}})
+    status, body = await stack.call("PATCH", "cameras/cam-1", json={"name": "Gate", "spec": {"processing_rate": 5}})
     assert status == 200, body
     camera = await stack.get("cameras/cam-1")
-    assert (camera["title"], camera["spec"]["processing_rate"], len(camera["spec"]["lines"])) == ("Gate", 5, 2)
+    assert (camera["name"], camera["spec"]["processing_rate"], len(camera["spec"]["lines"])) == ("Gate", 5, 2)
     assert (await stack.call("DELETE", "cameras/cam-1"))[0] == 200
     assert (await stack.call("GET", "cameras/cam-1"))[0] == 404
 

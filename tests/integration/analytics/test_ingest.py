@@ -16,6 +16,7 @@ from tests.fixtures.nats import NatsServer
 
 from countline.v1 import events_pb2
 from countline_analytics.ingest.consumer import Ingest
+from countline_analytics.ingest.wire import read_record
 from countline_analytics.ingest.writer import CountWriter
 from countline_common.data import bus
 
@@ -272,6 +273,21 @@ async def test_one_bad_row_goes_to_the_dead_letters_and_the_good_rows_of_its_rec
     assert [each.track for each in refused.crossings] == [2]
     assert [each.track for each in refused.visits] == [7]
     assert not refused.coverage
+
+
+async def test_a_row_that_is_no_message_goes_to_the_dead_letters_and_the_good_rows_of_its_record_count(
+    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar
+) -> None:
+    mixed = record(crossing(1, NOON), crossing(2, NOON, kind="K?fer"), crossing(3, NOON + 1))
+    data = mixed.SerializeToString().replace(b"K?fer", b"K\xe4fer")
+    await publish(nats_server.url, data)
+    async with ingesting(nats_server.url, engine):
+        await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 2)
+        await until_nothing_is_pending(nats_server)
+    ((reason, content),) = await dead_letters(nats_server)
+    assert "crossings: not a row" in reason
+    head, (row,) = read_record(content)
+    assert (head.camera_id, len(head.crossings), b"K\xe4fer" in row.content) == ("cam-1", 0, True)
 
 
 async def test_rows_that_only_the_database_refuses_are_found_within_their_record(

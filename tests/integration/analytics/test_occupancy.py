@@ -17,8 +17,9 @@ MINUTE = NOON - NOON % 60
 CAMERA = {
     "camera_id": "cam-1",
     "site_id": "demo",
+    "name": "Camera",
+    "stream_url": "rtsp://127.0.0.1/1",
     "spec": {
-        "source_url": "rtsp://127.0.0.1/1",
         "zones": [{"zone_id": "hall", "polygon": [{"x": 0.1, "y": 0.1}, {"x": 0.9, "y": 0.1}, {"x": 0.9, "y": 0.9}]}],
     },
 }

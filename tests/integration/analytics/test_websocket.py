@@ -191,18 +191,18 @@ async def test_the_last_status_of_a_camera_comes_at_once_and_each_new_one_after_
     js = worker.jetstream()
     await bus.ensure_streams(js)
 
-    async def report(state: cameras_pb2.CameraState) -> None:
-        status = cameras_pb2.CameraStatus(state=state, worker_id="worker-1")
-        message = workers_pb2.CameraReport(camera_id="cam-1", epoch=1, status=status)
+    async def report(state: cameras_pb2.ObservedState) -> None:
+        status = cameras_pb2.CameraObservation(state=state, worker_id="worker-1")
+        message = workers_pb2.CameraReport(camera_id="cam-1", epoch=1, observed=status)
         await js.publish(bus.status_subject("cam-1"), message.SerializeToString())
 
-    await report(cameras_pb2.CAMERA_STATE_STARTING)
+    await report(cameras_pb2.OBSERVED_STATE_STARTING)
     async with connected(stack) as socket:
         await socket.send_json({"type": "subscribe", "channel": "status"})
         message = await receive(socket)
-        assert (message["camera_id"], message["status"]["state"]) == ("cam-1", "starting")
-        await report(cameras_pb2.CAMERA_STATE_RUNNING)
-        assert (await receive(socket))["status"]["state"] == "running"
+        assert (message["camera_id"], message["observed"]["state"]) == ("cam-1", "starting")
+        await report(cameras_pb2.OBSERVED_STATE_RUNNING)
+        assert (await receive(socket))["observed"]["state"] == "running"
     await worker.close()
 
 

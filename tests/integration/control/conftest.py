@@ -16,6 +16,7 @@ from countline.v1 import (
     administration_pb2_grpc,
     audit_pb2_grpc,
     auth_pb2_grpc,
+    cameras_pb2,
     cameras_pb2_grpc,
     factor_pb2_grpc,
     keys_pb2_grpc,
@@ -23,16 +24,19 @@ from countline.v1 import (
     secrets_pb2_grpc,
     workers_pb2_grpc,
 )
+from countline_common.access.scopes import EVERYTHING, Held, Scope
 from countline_common.grpc import tokens
 from countline_common.grpc.authorization import bearer_metadata
 from countline_common.secrets.master_keys import new_master_key
-from countline_control.auth.access.roles import BUILT_IN
+from countline_control.auth.access.roles import BUILT_IN, MACHINE_ROLES
 from countline_control.database import Database
 from countline_control.serve.plane import SERVICES, ControlPlane
 from countline_control.settings import ControlSettings
 
 ADMIN_PASSWORD = "correct horse battery"
 MASTER_KEY = new_master_key()
+CAMERAS = {"lab-1": "lab", "lab-2": "lab", "yard-1": "yard"}
+"""The cameras of `places`, with their sites."""
 LEASE_S = 2.0
 CALL_TIMEOUT_S = 30.0
 """Generous, since the machine may be busy."""
@@ -78,10 +82,21 @@ class Control:
     signer: tokens.TokenSigner
     settings: ControlSettings
     channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
+    """By name of an address."""
+    addresses: dict[str, str] = field(default_factory=dict)
+    """Of all services, where several control-planes run."""
 
     def token(self, *permissions: str, name: str = "somebody", subject: str = "s1") -> str:
         """A token with exactly these permissions."""
         return self.signer.sign(subject, name, roles=(), permissions=frozenset(permissions), lifetime_s=600)
+
+    def scoped_token(self, role: str, scope: Scope) -> str:
+        """A token of somebody who holds a role over a scope, and nothing elsewhere."""
+        permissions = (BUILT_IN | MACHINE_ROLES)[role].permissions
+        if scope == EVERYTHING:
+            return self.token(*permissions, name=role)
+        scoped = (Held(permissions, scope),)
+        return self.signer.sign("s1", role, roles=(), permissions=frozenset(), scoped=scoped, lifetime_s=600)
 
     def caller(self, role: str | None = "super-admin") -> Caller:
         """A caller whose token has the permissions of a role; None for a caller without a token."""
@@ -94,6 +109,12 @@ class Control:
     def worker(self, worker_id: str = "worker-1") -> Caller:
         """A caller that may report as this worker."""
         return Caller(self.channels, self.token("worker:connect", subject=worker_id))
+
+    async def add_camera(self, camera_id: str) -> None:
+        """Add one of `CAMERAS`."""
+        url, site_id = f"rtsp://127.0.0.1:1/{camera_id}", CAMERAS[camera_id]
+        camera = cameras_pb2.Camera(camera_id=camera_id, site_id=site_id, name="Camera", stream_url=url)
+        await self.caller().cameras.CreateCamera(cameras_pb2.CreateCameraRequest(camera=camera))
 
     def holder(self, token: str) -> Caller:
         """A caller with a given token."""
@@ -155,13 +176,6 @@ async def start_control(make_settings) -> AsyncIterator[Callable]:
             control = Control(plane, signer, settings)
             for name, address in plane.addresses.items():
                 control.channels[name] = await stack.enter_async_context(grpc.aio.insecure_channel(address))
-            if "auth" in control.channels:  # the service of administration has the same address
-                control.channels["administration"] = control.channels["auth"]
-            if "cameras" in control.channels:  # the service of secrets has the same address
-                control.channels["secrets"] = control.channels["cameras"]
-            if "auth" in control.channels:  # so have the other services of auth, and these
-                beside = ("acting", "audit", "factor", "keys", "logs", "oidc", "parts", "registration")
-                control.channels |= dict.fromkeys(beside, control.channels["auth"])
             return control
 
         yield start
@@ -171,6 +185,18 @@ async def start_control(make_settings) -> AsyncIterator[Callable]:
 async def control(control_dsn: str, start_control) -> Control:
     """All services in this process."""
     return await start_control(control_dsn)
+
+
+@pytest.fixture
+async def places(control: Control) -> Control:
+    """Two sites with cameras."""
+    cameras = control.caller().cameras
+    for site_id in sorted({*CAMERAS.values()}):
+        site = cameras_pb2.Site(site_id=site_id, time_zone="UTC")
+        await cameras.CreateSite(cameras_pb2.CreateSiteRequest(site=site))
+    for camera_id in CAMERAS:
+        await control.add_camera(camera_id)
+    return control
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.fixtures.forked.command import KILL, countline
 from tests.fixtures.postgres import PostgresServer
 
 from countline.v1 import auth_pb2, auth_pb2_grpc, cameras_pb2
-from countline.v1.cameras_pb2 import CameraStatus
+from countline.v1.cameras_pb2 import CameraObservation
 from countline_common.grpc import tokens
 from countline_common.grpc.client import connect
 from countline_common.grpc.discovery import ServerProfile
@@ -125,13 +125,13 @@ async def test_cameras_reach_workers_and_statuses_come_back_across_processes(dis
     async with working(distant) as worker:
         await worker.until(lambda w: w.epochs == {"door": 1})
         (assignment,) = worker.received[-1].assignments
-        assert assignment.camera.spec.source_url == "rtsp://joe:secret@camera.invalid/live"
+        assert assignment.camera.stream_url == "rtsp://joe:secret@camera.invalid/live"
         assert assignment.time_zone == "Europe/Berlin"
-        await eventually(lambda: _is(distant, "door", cameras_pb2.CAMERA_STATE_RUNNING))
+        await eventually(lambda: _is(distant, "door", cameras_pb2.OBSERVED_STATE_RUNNING))
         await create_camera(distant, "yard")
         await worker.until(lambda w: "yard" in w.epochs)
-        worker.states["yard"] = CameraStatus(state=cameras_pb2.CAMERA_STATE_RECONNECTING)
-        await eventually(lambda: _is(distant, "yard", cameras_pb2.CAMERA_STATE_RECONNECTING))
+        worker.states["yard"] = CameraObservation(state=cameras_pb2.OBSERVED_STATE_OFFLINE)
+        await eventually(lambda: _is(distant, "yard", cameras_pb2.OBSERVED_STATE_OFFLINE))
 
 
 async def test_each_service_outlives_the_absence_of_the_others(distant: Control, apart: Apart) -> None:
@@ -147,7 +147,7 @@ async def test_each_service_outlives_the_absence_of_the_others(distant: Control,
         await worker.until(lambda w: "yard" in w.epochs)
         assert worker.epochs == {"door": 1, "yard": 1}
     await apart.kill("workers")
-    assert await _is(distant, "door", cameras_pb2.CAMERA_STATE_WAITING)
+    assert await _is(distant, "door", cameras_pb2.OBSERVED_STATE_WAITING)
 
 
 async def test_the_client_finds_logs_in_and_calls_all_of_them(distant: Control, apart: Apart, tmp_path: Path) -> None:

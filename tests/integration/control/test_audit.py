@@ -1,6 +1,7 @@
 """The audit on real servers: stored once through outages, verified after tampering, purged, closed to its own role."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import grpc
 import nats
 import psycopg
 import pytest
+from nats.js.errors import NoStreamResponseError
 from psycopg import sql
 from tests.fixtures.analytics.stack import until
 from tests.fixtures.nats import NatsServer
@@ -25,7 +27,7 @@ from countline_control.audit.chain import AuditSigner, new_audit_key
 from countline_control.audit.intake import AuditIntake
 from countline_control.audit.protection import protect
 from countline_control.audit.setup import audit_signer
-from countline_control.audit.upkeep import AuditUpkeep
+from countline_control.audit.upkeep import AuditUpkeep, published_checkpoints
 from countline_control.database import Database
 
 from .conftest import Control
@@ -122,6 +124,7 @@ def _row(number: int) -> AuditRow:
         row_id=f"row-{number}",
         at=to_timestamp(1_800_000_000 + number),
         actor=audit_pb2.AuditActor(subject="u1", name="ann" if number % 2 else "bob"),
+        on_behalf_of=audit_pb2.AuditActor(subject="v1", name="vera") if number % 5 == 0 else None,
         method="countline.v1.CameraService/UpdateCamera",
         resource=f"cameras/c{number}",
         outcome="OK" if number % 3 else "NOT_FOUND",
@@ -245,6 +248,9 @@ async def test_a_row_is_listed_by_its_filters_and_page_by_page(control: Control,
     assert (newest[0].row.changes[0].before, newest[0].row.resource) == ('"Türe"', "cameras/c12")
     assert {record.row.actor.name for record in await listed(control, actor="ann")} == {"ann"}
     assert [record.sequence for record in await listed(control, outcome="refused")] == [12, 9, 6, 3]
+    assert [record.sequence for record in await listed(control, on_behalf_of="vera")] == [10, 5]
+    assert [record.sequence for record in await listed(control, on_behalf_of="v1", actor="ann")] == [5]
+    assert await listed(control, on_behalf_of="ann") == []
     assert [record.sequence for record in await listed(control, resource="cameras/c7")] == [7]
     assert len(await listed(control, resource="cameras/")) == 12
     assert await listed(control, resource="cameras/%") == []
@@ -260,9 +266,12 @@ async def test_a_row_is_listed_by_its_filters_and_page_by_page(control: Control,
     rest.page_token = first.next_page_token
     second = await stub.ListAuditRows(rest)
     assert [each.sequence for each in (*first.records, *second.records)] == [11, 9, 7, 5, 3, 1]
-    rest.actor = "bob"
-    with pytest.raises(Exception, match="other filters"):
-        await stub.ListAuditRows(rest)
+    for name, value in (("actor", "bob"), ("on_behalf_of", "vera")):
+        other = audit_pb2.ListAuditRowsRequest()
+        other.CopyFrom(rest)
+        setattr(other, name, value)
+        with pytest.raises(Exception, match="other filters"):
+            await stub.ListAuditRows(other)
 
 
 async def test_an_export_can_be_checked_without_countline(control: Control, audit: Audit) -> None:
@@ -303,6 +312,46 @@ async def test_after_a_purge_the_rest_of_the_chain_is_intact(control: Control, a
     assert await _faults(control) == {"missing"}
 
 
+async def test_the_checkpoint_of_a_purge_is_published_also_if_nats_refuses_it_at_first(
+    control: Control, audit: Audit, nats_server: NatsServer
+) -> None:
+    """It was never published: the database driver does not count the rows that an INSERT adds."""
+    await audit.add(1, 6)
+    await audit.upkeep.sign()
+    await audit.upkeep.publish()
+    audit.execute("UPDATE audit.audit_logs SET received_at = now() - interval '31 days' WHERE sequence <= 4")
+    client = await nats.connect(nats_server.url)
+    await client.jetstream().delete_stream(bus.AUDIT_CHECKPOINTS)
+    with pytest.raises(NoStreamResponseError):
+        await audit.upkeep.purge()
+    await bus.ensure_streams(client.jetstream())
+    await audit.upkeep.publish()
+    published = await published_checkpoints(client.jetstream())
+    (purge,) = [each for each in published if each.purge]
+    assert (purge.sequence, abs(purge.at_us / 1e6 - time.time()) < 60) == (4, True)
+    assert (await verified(control)).first_sequence == 5
+    assert await _faults(control) == set()
+    assert await audit.upkeep.purge() == 0
+    await client.close()
+
+
+async def test_rows_that_no_checkpoint_covers_are_not_purged(control: Control, audit: Audit) -> None:
+    """Such as a row that somebody inserted: it is evidence."""
+    await audit.add(1, 2)
+    await audit.upkeep.sign()
+    audit.execute(
+        "INSERT INTO audit.audit_logs (sequence, hashed_text, hash, signature) VALUES (3, '{\"id\":\"x\"}', '', '')",
+        "UPDATE audit.audit_logs SET received_at = now() - interval '31 days'",
+    )
+    assert await audit.upkeep.purge() == 2
+    assert (await verified(control)).first_sequence == 3
+    with (
+        psycopg.connect(audit.dsn) as connection,
+        pytest.raises(psycopg.errors.RaiseException, match="covers the rows"),
+    ):
+        connection.execute(f"SELECT audit.purge(3, 30, {NOW}, 'k', '')".encode())
+
+
 async def test_a_changed_retention_purges_within_5_s(control: Control, audit: Audit) -> None:
     await audit.add(1, 6)
     await audit.upkeep.sign()
@@ -340,16 +389,27 @@ async def test_the_role_of_the_service_may_read_and_insert_and_nothing_else(
         assert await database.read(store.is_protected)
         signer = AuditSigner(new_audit_key())
         await AuditIntake(database, signer, lambda: None).store([_row(1), _row(2)])
-        await AuditUpkeep(database, signer, lambda: None).sign()
-        permitted = [statement for statement in FORBIDDEN if _may(own, statement)]
+        assert await AuditUpkeep(database, signer, lambda: None).sign() is not None
+        permitted = [each for each in FORBIDDEN if _may(own, each.replace("{database}", name))]
         assert permitted == []
+        with (
+            psycopg.connect(own, autocommit=True) as connection,
+            pytest.raises(psycopg.errors.InsufficientPrivilege, match="must be owner of database"),
+        ):
+            connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
         with psycopg.connect(dsn, autocommit=True) as root:
-            root.execute("UPDATE audit.audit_logs SET received_at = now() - interval '40 days'")
-        with psycopg.connect(own) as connection, pytest.raises(psycopg.errors.RaiseException, match="no checkpoint"):
-            connection.execute("SELECT audit.purge(2, 30)")
-        with psycopg.connect(own) as connection, pytest.raises(psycopg.errors.RaiseException, match="at least 30 days"):
-            connection.execute("SELECT audit.purge(2, 1)")
+            root.execute("UPDATE audit.audit_logs SET received_at = now() - interval '40 days' WHERE sequence = 1")
+        with psycopg.connect(own) as connection:
+            for values, problem in PURGES.items():
+                with pytest.raises(psycopg.errors.RaiseException, match=problem), connection.transaction():
+                    connection.execute(f"SELECT audit.purge({values})".encode())
         await migrate(own, "countline_control.auth", "auth")  # a restart
+        for grant in LATER_GRANTS:
+            with psycopg.connect(dsn, autocommit=True) as root:
+                root.execute(sql.SQL(grant).format(role=sql.Identifier(role), database=sql.Identifier(name)))
+            assert not await database.read(store.is_protected), grant
+            await asyncio.to_thread(protect, dsn, role)
+            assert await database.read(store.is_protected), grant
     finally:
         await database.close()
         postgres.drop_database(dsn)
@@ -371,7 +431,41 @@ def _may(dsn: str, statement: str) -> bool:
     return True
 
 
+FORGED_PURGE = """
+    INSERT INTO audit.checkpoints (sequence, purge, hash, at_us, key_id, signature)
+    SELECT 1, true, hash, 1, 'k', '' FROM audit.audit_logs WHERE sequence = 1
+"""
+NOW = "(extract(epoch FROM now()) * 1e6)::bigint"
+PURGES = {
+    f"1, 1, {NOW}, 'k', ''": "at least 30 days",
+    f"1, NULL, {NOW}, 'k', ''": "at least 30 days",
+    f"1, 60, {NOW}, 'k', ''": "younger than 60 days",
+    f"2, 30, {NOW}, 'k', ''": "younger than 30 days",
+    f"3, 30, {NOW}, 'k', ''": "no row 3",
+    f"NULL, 30, {NOW}, 'k', ''": "no row",
+    "1, 30, 1, 'k', ''": "not signed now",
+    "1, 30, NULL, 'k', ''": "not signed now",
+}
+LATER_GRANTS = [
+    "GRANT UPDATE ON audit.audit_logs TO {role}",
+    "GRANT UPDATE (hash) ON audit.checkpoints TO PUBLIC",
+    "GRANT INSERT ON audit.audit_logs TO {role}",
+    "GRANT CREATE ON SCHEMA audit TO {role}",
+    "ALTER TABLE audit.checkpoints DISABLE ROW LEVEL SECURITY",
+    "ALTER TABLE audit.audit_logs OWNER TO {role}",
+    "ALTER DATABASE {database} OWNER TO {role}",
+]
 FORBIDDEN = [
+    "ALTER DATABASE {database} OWNER TO CURRENT_USER",
+    "ALTER DATABASE {database} SET search_path = pg_temp",
+    FORGED_PURGE,
+    f"{FORGED_PURGE}; SELECT audit.purge(1, 30, {NOW}, 'k', '')",
+    "UPDATE audit.checkpoints SET purge = true",
+    "ALTER TABLE audit.checkpoints DISABLE ROW LEVEL SECURITY",
+    "DROP POLICY no_purges ON audit.checkpoints",
+    "CREATE POLICY mine ON audit.checkpoints FOR INSERT WITH CHECK (true)",
+    "ALTER FUNCTION audit.purge(bigint, integer, bigint, text, bytea) OWNER TO CURRENT_USER",
+    "DROP FUNCTION audit.purge(bigint, integer, bigint, text, bytea)",
     "UPDATE audit.audit_logs SET hash = ''",
     "UPDATE audit.checkpoints SET hash = ''",
     "DELETE FROM audit.audit_logs",
@@ -384,7 +478,7 @@ FORBIDDEN = [
     "ALTER SCHEMA audit OWNER TO CURRENT_USER",
     "GRANT UPDATE ON audit.audit_logs TO CURRENT_USER; UPDATE audit.audit_logs SET hash = ''",
     "SET ROLE countline_audit",
-    "CREATE OR REPLACE FUNCTION audit.purge(bigint, integer) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
+    "CREATE FUNCTION audit.purge(bigint, integer) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
     "CREATE RULE r AS ON INSERT TO audit.audit_logs DO INSTEAD NOTHING",
     "CREATE TRIGGER t BEFORE INSERT ON audit.audit_logs EXECUTE FUNCTION suppress_redundant_updates_trigger()",
     "INSERT INTO audit.audit_logs (sequence, hashed_text, hash, signature, received_at) VALUES (9, '{}', '', '', NULL)",

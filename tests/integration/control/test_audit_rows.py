@@ -1,138 +1,71 @@
 """Each call that changes something leaves exactly one row: every method of every service, refused and done."""
 
-import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import grpc
 import psycopg
-from google.protobuf import message_factory
 from google.protobuf.message import Message
 from structlog.testing import capture_logs
 from tests.fixtures.analytics.stack import until
-from tests.fixtures.control.audit import rows_of, written_rows
+from tests.fixtures.control.audit import AuditedCalls, rows_of, written_rows
+from tests.fixtures.control.methods import GRPC_METHODS, METHODS, audited, method
 from tests.fixtures.oidc.provider import NodeProvider
 
 from countline.v1 import (
     administration_pb2,
-    audit_pb2,
     auth_pb2,
     cameras_pb2,
-    logs_pb2,
-    models_pb2,
     oidc_pb2,
     oidc_pb2_grpc,
-    parts_pb2,
     secrets_pb2,
-    workers_pb2,
 )
 from countline.v1.auth_pb2 import Role, User
-from countline.v1.cameras_pb2 import Camera, CameraSpec, Site
+from countline.v1.cameras_pb2 import Camera, Site
 from countline_common.access.oidc_redirects import GATEWAY_CALLBACK
 from countline_common.access.vocabulary import NOT_WHILE_ACTING, PEOPLE
-from countline_common.grpc.permissions import method_policy
 from countline_common.grpc.tokens import RealCaller
 
 from .conftest import ADMIN_PASSWORD, Control
 
-FILES = {
-    "administration": administration_pb2, "audit": audit_pb2, "auth": auth_pb2, "cameras": cameras_pb2,
-    "logs": logs_pb2, "models": models_pb2, "oidc": oidc_pb2, "parts": parts_pb2, "secrets": secrets_pb2,
-    "workers": workers_pb2,
+READING = ("Get", "List", "Check", "Query", "Verify", "Export", "Connect", "StartOidcLogin", "ExchangeKey")
+"""`StartOidcLogin` stores nothing: its answer is derived from a key. `ExchangeKey` is a service's check of a key."""
+ELSEWHERE = {
+    "CountService",  # analytics/audit/test_rows.py
+    "ModelService",  # test_models.py, with Triton
+    "ActingService", "FactorService", "KeyService", "RegistrationService",  # access/test_identity_rows.py
 }  # fmt: skip
-METHODS = [
-    (where, method) for where, file in FILES.items() for service in file.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
-]  # fmt: skip
-READING = ("Get", "List", "Check", "Query", "Verify", "Export", "Connect", "StartOidcLogin")
-"""`StartOidcLogin` stores nothing: its answer is derived from a key."""
+"""Services whose changes other tests make. Each of those tests checks by reflection that it makes all of them."""
 MARKER = "s3cret-marker-of-tests"
 
 
-def path_of(method: Any) -> str:
-    return f"/{method.containing_service.full_name}/{method.name}"
-
-
 def test_only_methods_that_read_leave_no_row() -> None:
-    unaudited = [method.name for _, method in METHODS if not method_policy(path_of(method)).audited]
+    unaudited = [each.name for each in METHODS if not each.policy.audited]
     assert [name for name in unaudited if not name.startswith(READING)] == []
-    audited = [method.name for _, method in METHODS if method_policy(path_of(method)).audited]
-    assert [name for name in audited if name.startswith(READING)] == []
-    assert len(audited) > 30, "this test sees what it looks for"
-
-
-@dataclass
-class Calls:
-    """Calls methods by name, each with a request id of its own."""
-
-    control: Control
-    dsn: str
-    token: str = ""
-    done: list[str] = field(default_factory=list)
-    """Methods that succeeded and left one row."""
-
-    async def raw(self, where: str, method: Any, request: Message, token: str | None) -> tuple[str, str]:
-        """Call a method; return its request id and status."""
-        request_id = secrets.token_hex(8)
-        answer = message_factory.GetMessageClass(method.output_type)
-        channel = self.control.channels[where]
-        make = channel.stream_stream if method.client_streaming else channel.unary_unary
-        call = make(
-            path_of(method), request_serializer=type(request).SerializeToString, response_deserializer=answer.FromString
-        )
-        metadata = (("x-request-id", request_id), *((("authorization", f"Bearer {token}"),) if token else ()))
-
-        async def requests():
-            yield request
-
-        try:
-            if method.client_streaming:
-                async for _ in call(requests(), metadata=metadata, timeout=20):
-                    pass
-            else:
-                self.answer = await call(request, metadata=metadata, timeout=20)
-        except grpc.aio.AioRpcError as error:
-            self.problem = error.details()
-            return request_id, error.code().name
-        return request_id, "OK"
-
-    async def do(self, name: str, request: Message, token: str | None = None) -> Any:
-        """Call a method that succeeds; check its row."""
-        where, method = next((where, each) for where, each in METHODS if each.name == name)
-        request_id, code = await self.raw(where, method, request, self.token if token is None else token)
-        assert code == "OK", f"{name}: {self.problem}"
-        (row,) = rows_of(self.dsn, request_id)
-        assert (row.outcome, row.method) == ("OK", path_of(method).strip("/")), row
-        assert row.resource, f"{name} names no resource"
-        assert row.actor.name, f"{name} names no caller"
-        assert row.at.seconds > 0
-        self.row = row
-        self.done.append(name)
-        return self.answer
+    changing = [each.name for each in METHODS if each.policy.audited]
+    assert [name for name in changing if name.startswith(READING)] == []
+    assert len(changing) > 50, "this test sees what it looks for"
 
 
 async def test_each_refused_call_leaves_one_row_and_no_read_leaves_any(control: Control, control_dsn: str) -> None:
-    calls = Calls(control, control_dsn)
+    calls = AuditedCalls(control.channels, control_dsn)
     callers = {
         "viewer": control.token("self:read", subject="v", name="vera"),
         "admin": control.token(*PEOPLE, name="ann"),
         "nobody": None,
     }
-    for where, method in METHODS:
-        policy = method_policy(path_of(method))
-        request = message_factory.GetMessageClass(method.input_type)()
+    for each in GRPC_METHODS:
+        policy = each.policy
         for caller, token in callers.items():
-            request_id, code = await calls.raw(where, method, request, token)
+            request_id, code = await calls.raw(each, each.request(), token)
             rows = rows_of(control_dsn, request_id)
             is_known = token is not None or policy.public
             assert len(rows) == (1 if policy.audited and is_known else 0), (
-                f"{caller} calling {method.name}: {code} {rows}"
+                f"{caller} calling {each.name}: {code} {rows}"
             )
             for row in rows:
-                assert row.outcome == code, f"{method.name}: {row}"
+                assert row.outcome == code, f"{each.name}: {row}"
                 assert policy.public or row.actor.name == {"viewer": "vera", "admin": "ann"}[caller]
                 assert code == "OK" or row.problem
                 assert code == "OK" or not row.changes
@@ -142,7 +75,7 @@ async def test_a_call_for_a_user_leaves_one_row_with_both_names_in_each_service(
     control: Control, control_dsn: str
 ) -> None:
     """Every audited method, refused or done: by reflection. And the event of a change names the real caller."""
-    calls, actor = Calls(control, control_dsn), RealCaller("a1", "ann", 1, "s1")
+    calls, actor = AuditedCalls(control.channels, control_dsn), RealCaller("a1", "ann", 1, "s1")
     token = control.signer.sign("v1", "vera", roles=(), permissions=PEOPLE, lifetime_s=300, actor=actor)
     request = cameras_pb2.CreateSiteRequest(site=Site(site_id="lab", time_zone="UTC"))
     await calls.do("CreateSite", request, token)
@@ -151,22 +84,21 @@ async def test_a_call_for_a_user_leaves_one_row_with_both_names_in_each_service(
         query = "SELECT headers FROM cameras.outbox WHERE subject = 'countline.domain.site.created'"
         assert "'ann'" in str(connection.execute(query).fetchone())
     seen = set()
-    for where, method in METHODS:
-        policy = method_policy(path_of(method))
+    for each in GRPC_METHODS:
+        policy = each.policy
         if not policy.audited or policy.public:
             continue
         with capture_logs() as logs:
-            message = message_factory.GetMessageClass(method.input_type)()
-            request_id, code = await calls.raw(where, method, message, token)
+            request_id, code = await calls.raw(each, each.request(), token)
             # The server writes its line after it answers.
             await until(partial(_lines_of, logs, request_id))
         (row,) = rows_of(control_dsn, request_id)
-        assert (row.actor.name, row.actor.subject, row.on_behalf_of.name) == ("ann", "a1", "vera"), method.name
-        assert (row.outcome == "PERMISSION_DENIED") == (policy.permission in NOT_WHILE_ACTING), f"{method.name}: {code}"
+        assert (row.actor.name, row.actor.subject, row.on_behalf_of.name) == ("ann", "a1", "vera"), each.name
+        assert (row.outcome == "PERMISSION_DENIED") == (policy.permission in NOT_WHILE_ACTING), f"{each.name}: {code}"
         (line,) = _lines_of(logs, request_id)
         assert (line["user"], line["on_behalf_of"]) == ("ann", "vera")
-        seen.add(where)
-    assert seen >= {"administration", "auth", "cameras", "models", "secrets"}
+        seen.add(each.service)
+    assert seen == {each.service for each in GRPC_METHODS if each.policy.audited}
 
 
 def _lines_of(logs: Sequence[Mapping[str, Any]], request_id: str) -> list[Mapping[str, Any]]:
@@ -174,24 +106,19 @@ def _lines_of(logs: Sequence[Mapping[str, Any]], request_id: str) -> list[Mappin
 
 
 async def test_each_change_leaves_one_row_with_what_it_changed(control_dsn: str, start_control, tmp_path) -> None:
-    """Methods of models need Triton: `test_models.py` has them. Those of a provider have the test below."""
+    """Those of a provider have the test below."""
     (tmp_path / "password").write_text(ADMIN_PASSWORD)
     control = await start_control(control_dsn, admin_password_file=tmp_path / "password")
-    calls = Calls(control, control_dsn)
+    calls = AuditedCalls(control.channels, control_dsn)
     answer = await calls.do("Login", auth_pb2.LoginRequest(username="admin", password=ADMIN_PASSWORD), token="")
     calls.token = answer.tokens.access_token
     await _use_cameras(calls)
     await _use_roles_and_users(calls)
-    await _use_administration(calls)
+    await _use_administration(calls, control)
     await _use_own_account(calls, answer.tokens.refresh_token)
-    needed = audited({*FILES} - {"models", "oidc"})
+    needed = audited(*{each.service for each in METHODS} - ELSEWHERE - {"OidcService"})
     assert needed - {*calls.done} == set(), "each of these methods needs a call in this test"
     assert MARKER not in str(written_rows(control_dsn))
-
-
-def audited(services: set[str]) -> set[str]:
-    """The methods of some services that leave a row."""
-    return {method.name for where, method in METHODS if where in services and method_policy(path_of(method)).audited}
 
 
 async def test_each_login_through_a_provider_and_each_link_leaves_one_row(
@@ -201,7 +128,7 @@ async def test_each_login_through_a_provider_and_each_link_leaves_one_row(
     (tmp_path / "groups").write_text("groups:\n  - {group: ops, role: operator}\n")
     settings = {**identity_provider.settings(tmp_path), "oidc_groups_file": tmp_path / "groups"}
     control = await start_control(control_dsn, admin_password_file=tmp_path / "password", **settings)
-    calls = Calls(control, control_dsn)
+    calls = AuditedCalls(control.channels, control_dsn)
     login = auth_pb2.LoginRequest(username="admin", password=ADMIN_PASSWORD)
     calls.token = (await calls.do("Login", login, token="")).tokens.access_token
     new = auth_pb2.CreateUserRequest(username="vera", password=MARKER, roles=["viewer"])
@@ -225,7 +152,7 @@ async def test_each_login_through_a_provider_and_each_link_leaves_one_row(
     assert ("subject", '"sub-vera"', "") in [(each.path, each.before, each.after) for each in calls.row.changes]
     assert await _refused_once(calls, unlink) == ["UnlinkIdentity", "NOT_FOUND"]
 
-    assert audited({"oidc"}) - {*calls.done} == set(), "each of these methods needs a call in this test"
+    assert audited("OidcService") - {*calls.done} == set(), "each of these methods needs a call in this test"
     rows = str(written_rows(control_dsn))
     for secret in (finish.code, finish.state, finish.login, tokens.access_token, tokens.refresh_token):
         assert secret not in rows
@@ -233,7 +160,7 @@ async def test_each_login_through_a_provider_and_each_link_leaves_one_row(
 
 async def _answered(control: Control, provider: NodeProvider, person: str) -> oidc_pb2.FinishOidcLoginRequest:
     """A login whose answer of the provider is there."""
-    stub = oidc_pb2_grpc.OidcServiceStub(control.channels["oidc"])
+    stub = oidc_pb2_grpc.OidcServiceStub(control.channels["auth"])
     redirect = f"http://127.0.0.1:8080{GATEWAY_CALLBACK}"
     started = await stub.StartOidcLogin(oidc_pb2.StartOidcLoginRequest(redirect_uri=redirect), timeout=20)
     answer = await provider.answer(started.authorization_url, person)
@@ -241,18 +168,16 @@ async def _answered(control: Control, provider: NodeProvider, person: str) -> oi
     return oidc_pb2.FinishOidcLoginRequest(**values)
 
 
-async def _refused_once(calls: Calls, request: Message) -> list[str]:
+async def _refused_once(calls: AuditedCalls, request: Message) -> list[str]:
     """Repeat a call that now fails; return method and outcome of its only row."""
-    where, method = next((where, each) for where, each in METHODS if each.input_type is request.DESCRIPTOR)
-    request_id, code = await calls.raw(
-        where, method, request, None if method.name == "FinishOidcLogin" else calls.token
-    )
+    called = next(each for each in METHODS if each.descriptor.input_type is request.DESCRIPTOR)
+    request_id, code = await calls.raw(called, request, None if called.name == "FinishOidcLogin" else calls.token)
     (row,) = rows_of(calls.dsn, request_id)
     assert (row.outcome, bool(row.problem), row.changes[:]) == (code, True, [])
-    return [method.name, row.outcome]
+    return [called.name, row.outcome]
 
 
-async def _use_cameras(calls: Calls) -> None:
+async def _use_cameras(calls: AuditedCalls) -> None:
     await calls.do("CreateSite", cameras_pb2.CreateSiteRequest(site=Site(site_id="lab", time_zone="UTC")))
     assert calls.row.resource == "sites/lab"
     await calls.do("UpdateSite", cameras_pb2.UpdateSiteRequest(site=Site(site_id="lab", title="Laboratory")))
@@ -260,11 +185,11 @@ async def _use_cameras(calls: Calls) -> None:
         ("title", "", '"Laboratory"'), ("revision", "1", "2"),
     ]  # fmt: skip
     url = f"rtsp://joe:{MARKER}@camera.invalid/live"
-    camera = Camera(camera_id="door", site_id="lab", spec=CameraSpec(source_url=url))
+    camera = Camera(camera_id="door", site_id="lab", name="Door", stream_url=url)
     await calls.do("CreateCamera", cameras_pb2.CreateCameraRequest(camera=camera))
-    other = CameraSpec(source_url=f"rtsp://joe:{MARKER}2@camera.invalid/live")
-    await calls.do("UpdateCamera", cameras_pb2.UpdateCameraRequest(camera=Camera(camera_id="door", spec=other)))
-    (password,) = (each for each in calls.row.changes if each.path == "spec.source_url")
+    other = f"rtsp://joe:{MARKER}2@camera.invalid/live"
+    await calls.do("UpdateCamera", cameras_pb2.UpdateCameraRequest(camera=Camera(camera_id="door", stream_url=other)))
+    (password,) = (each for each in calls.row.changes if each.path == "stream_url")
     assert password.before == password.after == '"rtsp://joe:***@camera.invalid/live"', "a change of the password"
     await calls.do("RotateSecrets", secrets_pb2.RotateSecretsRequest())
     await calls.do("DeleteCamera", cameras_pb2.DeleteCameraRequest(camera_id="door"))
@@ -272,7 +197,7 @@ async def _use_cameras(calls: Calls) -> None:
     await calls.do("DeleteSite", cameras_pb2.DeleteSiteRequest(site_id="lab"))
 
 
-async def _use_roles_and_users(calls: Calls) -> None:
+async def _use_roles_and_users(calls: AuditedCalls) -> None:
     role = Role(name="eyes", permissions=["self:read", "self:write"])
     await calls.do("CreateRole", auth_pb2.CreateRoleRequest(role=role))
     await calls.do("UpdateRole", auth_pb2.UpdateRoleRequest(role=Role(name="eyes", title="Eyes")))
@@ -285,9 +210,7 @@ async def _use_roles_and_users(calls: Calls) -> None:
     tokens = (await calls.do("Login", login, token="")).tokens
     await calls.do("RefreshToken", auth_pb2.RefreshTokenRequest(refresh_token=tokens.refresh_token), token="")
     assert calls.row.actor.name == "bea"
-    listed = await calls.control.holder(calls.token).auth.ListUserSessions(
-        auth_pb2.ListUserSessionsRequest(user_id=user_id)
-    )
+    listed = await calls.read("ListUserSessions", auth_pb2.ListUserSessionsRequest(user_id=user_id))
     session_id = listed.sessions[0].session_id
     await calls.do("EndUserSession", auth_pb2.EndUserSessionRequest(user_id=user_id, session_id=session_id))
     for name in ("LogoutUser", "DisableUser", "EnableUser", "UnlockUser"):
@@ -299,19 +222,19 @@ async def _use_roles_and_users(calls: Calls) -> None:
     await calls.do("DeleteRole", auth_pb2.DeleteRoleRequest(name="eyes"))
 
 
-async def _use_administration(calls: Calls) -> None:
+async def _use_administration(calls: AuditedCalls, control: Control) -> None:
     await calls.do("SetSetting", administration_pb2.SetSettingRequest(name="session.days", value="7"))
     assert calls.row.resource == "settings/session.days"
     assert ("value", '"30"', '"7"') in [(each.path, each.before, each.after) for each in calls.row.changes]
     await calls.do("ResetSetting", administration_pb2.ResetSettingRequest(name="session.days"))
     await calls.do("SetMaintenance", administration_pb2.SetMaintenanceRequest(on=True, reason="backup"))
     assert calls.row.resource == "admin/maintenance"
-    await until(lambda: calls.control.plane._current.state.maintenance.on)
+    await until(lambda: control.plane._current.state.maintenance.on)
     await calls.do("SetMaintenance", administration_pb2.SetMaintenanceRequest())
-    await until(lambda: not calls.control.plane._current.state.maintenance.on)
+    await until(lambda: not control.plane._current.state.maintenance.on)
 
 
-async def _use_own_account(calls: Calls, refresh_token: str) -> None:
+async def _use_own_account(calls: AuditedCalls, refresh_token: str) -> None:
     await calls.do("UpdateCurrentUser", auth_pb2.UpdateCurrentUserRequest(user=User(display_name="Ann")))
     request = auth_pb2.ChangePasswordRequest(current_password=ADMIN_PASSWORD, new_password=MARKER)
     await calls.do("ChangePassword", request)
@@ -320,7 +243,7 @@ async def _use_own_account(calls: Calls, refresh_token: str) -> None:
     )
     tokens = (await login()).tokens
     calls.token = (await login()).tokens.access_token
-    sessions = await calls.control.holder(calls.token).auth.ListOwnSessions(auth_pb2.ListOwnSessionsRequest())
+    sessions = await calls.read("ListOwnSessions", auth_pb2.ListOwnSessionsRequest())
     (other,) = [each for each in sessions.sessions if not each.current][:1]
     await calls.do("EndOwnSession", auth_pb2.EndOwnSessionRequest(session_id=other.session_id))
     await calls.do("Logout", auth_pb2.LogoutRequest(refresh_token=tokens.refresh_token), token="")
@@ -331,12 +254,11 @@ async def _use_own_account(calls: Calls, refresh_token: str) -> None:
 async def test_a_call_whose_transaction_fails_leaves_its_refusal_and_no_change(
     control: Control, control_dsn: str
 ) -> None:
-    calls = Calls(control, control_dsn)
-    method = next(each for _, each in METHODS if each.name == "CreateSite")
+    calls = AuditedCalls(control.channels, control_dsn)
     request = cameras_pb2.CreateSiteRequest(site=Site(site_id="lab", time_zone="UTC"))
     token = control.token(*PEOPLE)
-    assert (await calls.raw("cameras", method, request, token))[1] == "OK"
-    request_id, code = await calls.raw("cameras", method, request, token)
+    assert (await calls.raw(method("CreateSite"), request, token))[1] == "OK"
+    request_id, code = await calls.raw(method("CreateSite"), request, token)
     (row,) = rows_of(control_dsn, request_id)
     assert (code, row.outcome, len(row.changes)) == ("ALREADY_EXISTS", "ALREADY_EXISTS", 0)
     assert "already exists" in row.problem
@@ -354,8 +276,8 @@ async def test_a_row_of_a_process_that_died_during_its_call_is_published_as_unfi
         raise RuntimeError("the process dies here")
 
     monkeypatch.setattr("countline_control.data_keys.DataKeys.begin_rotation", crash)
-    calls = Calls(control, control_dsn)
-    method = next(each for _, each in METHODS if each.name == "RotateSecrets")
-    request_id, code = await calls.raw("secrets", method, secrets_pb2.RotateSecretsRequest(), control.token(*PEOPLE))
+    calls = AuditedCalls(control.channels, control_dsn)
+    request = secrets_pb2.RotateSecretsRequest()
+    request_id, code = await calls.raw(method("RotateSecrets"), request, control.token(*PEOPLE))
     (row,) = rows_of(control_dsn, request_id)
     assert (code, row.outcome) == ("INTERNAL", "INTERNAL")  # the end of the call completed it

@@ -1,7 +1,6 @@
 """Passwords of cameras at rest: sealed, bound to their rows, rotated while the service runs, never lost."""
 
 import asyncio
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import psycopg
 import pytest
 
 from countline.v1.cameras_pb2 import (
-    CAMERA_STATE_FAILED,
+    OBSERVED_STATE_FAILED,
     Camera,
     CameraSpec,
     CreateCameraRequest,
@@ -53,14 +52,14 @@ async def add_cameras(control, *names: str, url: str = URL) -> None:
     cameras = control.caller().cameras
     await cameras.CreateSite(CreateSiteRequest(site=Site(site_id="here", time_zone="UTC")))
     for name in names:
-        camera = Camera(camera_id=name, site_id="here", spec=CameraSpec(source_url=url, model="m"))
+        camera = Camera(camera_id=name, site_id="here", name="Camera", stream_url=url, spec=CameraSpec(model="m"))
         await cameras.CreateCamera(CreateCameraRequest(camera=camera))
 
 
 async def url_of(control, camera_id: str = "door") -> str:
     """The address as the scheduler reads it."""
     caller = control.caller_with("camera:read", Permission.CAMERA_SECRETS)
-    return (await caller.cameras.GetCamera(GetCameraRequest(camera_id=camera_id))).camera.spec.source_url
+    return (await caller.cameras.GetCamera(GetCameraRequest(camera_id=camera_id))).camera.stream_url
 
 
 def everything(connection: psycopg.Connection, but: str = "") -> str:
@@ -84,12 +83,11 @@ async def test_the_database_holds_no_password(control_dsn, start_control, key_fi
 async def test_rows_of_an_older_release_are_sealed_at_the_start(
     control_dsn, start_control, key_file, connection
 ) -> None:
-    """Before addresses were sealed, the spec held the password in the clear."""
+    """An older release stored the password in the clear."""
     first = await started(start_control, control_dsn, key_file)
     await add_cameras(first, "door")
-    old_spec = json.dumps({"source_url": URL, "model": "m"})
     connection.execute(
-        "UPDATE cameras.cameras SET spec = %s::jsonb, sealed_source_url = NULL, source_key_id = NULL", [old_spec]
+        "UPDATE cameras.cameras SET stream_url = %s, sealed_stream_url = NULL, source_key_id = NULL", [URL]
     )
     connection.execute("DELETE FROM cameras.data_keys")
     second = await started(start_control, control_dsn, key_file)
@@ -108,15 +106,15 @@ async def test_a_sealed_address_opens_for_its_own_camera_only(control_dsn, start
     control = await started(start_control, control_dsn, key_file)
     await add_cameras(control, "door", "attacker")
     connection.execute(
-        "UPDATE cameras.cameras SET sealed_source_url = (SELECT sealed_source_url FROM cameras.cameras "
+        "UPDATE cameras.cameras SET sealed_stream_url = (SELECT sealed_stream_url FROM cameras.cameras "
         "WHERE camera_id = 'door') WHERE camera_id = 'attacker'"
     )
     assert await url_of(control) == URL
     found = (await control.caller().cameras.GetCamera(GetCameraRequest(camera_id="attacker"))).camera
-    assert found.spec.source_url == MASKED
-    assert found.status.state == CAMERA_STATE_FAILED
-    assert found.status.error.code == "secret_unreadable"
-    assert "countline cameras set" in found.status.error.hint
+    assert found.stream_url == MASKED
+    assert found.observed.state == OBSERVED_STATE_FAILED
+    assert found.observed.error.code == "secret_unreadable"
+    assert "countline cameras set" in found.observed.error.hint
 
 
 async def test_a_wrong_master_key_stops_the_start_and_changes_no_row(
@@ -143,19 +141,17 @@ async def test_a_lost_master_key_costs_passwords_only_and_not_for_ever(
     control = await started(start_control, control_dsn, key_file, forget_lost_secrets=True)
     cameras = control.caller().cameras
     shown = (await cameras.ListCameras(ListCamerasRequest())).cameras
-    assert [(each.camera_id, each.status.error.code) for each in shown] == [
+    assert [(each.camera_id, each.observed.error.code) for each in shown] == [
         ("door", "secret_unreadable"),
         ("gate", "secret_unreadable"),
     ]
     # Another change keeps the sealed address, a half-known one is refused, and a whole one is sealed anew.
-    changed = Camera(camera_id="gate", title="Gate", spec=CameraSpec(source_url=MASKED))
+    changed = Camera(camera_id="gate", name="Gate", stream_url=MASKED)
     await cameras.UpdateCamera(UpdateCameraRequest(camera=changed))
-    moved = Camera(camera_id="gate", spec=CameraSpec(source_url=MASKED + "2"))
+    moved = Camera(camera_id="gate", stream_url=MASKED + "2")
     with pytest.raises(grpc.aio.AioRpcError, match="write the password itself"):
         await cameras.UpdateCamera(UpdateCameraRequest(camera=moved))
-    await cameras.UpdateCamera(
-        UpdateCameraRequest(camera=Camera(camera_id="door", spec=CameraSpec(source_url=URL + "3")))
-    )
+    await cameras.UpdateCamera(UpdateCameraRequest(camera=Camera(camera_id="door", stream_url=URL + "3")))
     assert await url_of(control) == URL + "3"
     rotated = await control.caller().secrets.RotateSecrets(RotateSecretsRequest())
     assert (rotated.unreadable, rotated.older_keys) == (1, 1)
@@ -175,7 +171,7 @@ async def test_keys_are_rotated_while_cameras_are_changed(control_dsn, start_con
 
     async def change(name: str) -> None:
         for version in range(5):
-            camera = Camera(camera_id=name, spec=CameraSpec(source_url=f"{URL}?v={version}"))
+            camera = Camera(camera_id=name, stream_url=f"{URL}?v={version}")
             await replica.caller().cameras.UpdateCamera(UpdateCameraRequest(camera=camera))
 
     rotated, *_ = await asyncio.gather(

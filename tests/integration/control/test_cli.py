@@ -77,8 +77,8 @@ async def test_the_time_zone_of_a_site_is_corrected(shell: Shell, site: str) -> 
 
 async def test_a_camera_is_added_shown_changed_and_removed(shell: Shell, site: str) -> None:
     url = "rtsp://joe:secret@camera.invalid/live"
-    added = await shell.json("cameras", "add", "door", url, "--line", LINE, "--rate", "12.5", "--title", "Front door")
-    assert added["spec"]["source_url"] == "rtsp://joe:***@camera.invalid/live"
+    added = await shell.json("cameras", "add", "door", url, "--line", LINE, "--rate", "12.5", "--name", "Front door")
+    assert added["stream_url"] == "rtsp://joe:***@camera.invalid/live"
     assert added["spec"]["lines"][0] == {
         "line_id": "gate",
         "points": [{"x": 0.5, "y": 0.1}, {"x": 0.5, "y": 0.9}],
@@ -93,16 +93,27 @@ async def test_a_camera_is_added_shown_changed_and_removed(shell: Shell, site: s
         "gate:0.4,0.1,0.4,0.9:person,vehicle",
         "--zone",
         "z:0,0,1,0,1,1",
-        "--disable",
+        "--tag",
+        "north",
+        "--position",
+        "52.52,13.405",
     )
     assert changed["spec"]["lines"][0]["version"] == 2
     assert changed["spec"]["lines"][0]["classes"] == ["person", "vehicle"]
-    assert changed["spec"]["disabled"] is True
+    assert (changed["tags"], changed["position"]) == (["north"], {"latitude": 52.52, "longitude": 13.405})
     assert changed["spec"]["processing_rate"] == 12.5
     shown = await shell.ok("cameras", "show", "door")
     assert "gate:0.4,0.1,0.4,0.9:person,vehicle" in shown
     assert "secret" not in shown
-    assert (await shell.json("cameras", "set", "door", "--rm-line", "gate", "--enable"))["spec"]["lines"] == []
+    assert (await shell.json("cameras", "set", "door", "--rm-line", "gate"))["spec"]["lines"] == []
+    for word, status in (("pause", "paused"), ("deactivate", "inactive"), ("resume", "active")):
+        assert (await shell.json("cameras", word, "door"))["status"] == status
+        assert await shell.json("cameras", "list", "--status", status, "--tag", "north", "--sort", "name")
+    code, _, err = await shell.run("cameras", "retire", "door", stdin="n\n")
+    assert code == 1
+    assert (await shell.json("cameras", "retire", "door", "--yes"))["status"] == "retired"
+    code, _, err = await shell.run("cameras", "resume", "door")
+    assert (code, "cannot become active" in err) == (1, True)
     code, _, _ = await shell.run("cameras", "rm", "door", stdin="n\n")
     assert code == 1
     await shell.ok("cameras", "rm", "door", "--yes")
@@ -132,7 +143,7 @@ async def test_an_error_names_each_field_and_the_hint_and_leaves_with_1(shell: S
     )
     assert (code, out) == (1, "")
     assert "camera_id: 'Door!' is not an id; give 1 to 63 lower-case letters" in err
-    assert "spec.source_url: has an unknown scheme; write rtsp://" in err
+    assert "stream_url: has an unknown scheme; write rtsp://" in err
     assert "spec.lines[0].points: has both ends at the same point" in err
     assert "spec.lines[1].points[1]: (640, 480) lies outside" in err
     code, _, err = await shell.run("cameras", "add", "door", "rtsp://x/y", "--line", "gate")

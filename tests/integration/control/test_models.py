@@ -24,6 +24,7 @@ from tests.fixtures.clips import (
     write_blob_versions,
 )
 from tests.fixtures.control.audit import audited_calls
+from tests.fixtures.control.methods import audited
 from tests.fixtures.models.contract_models import marker_model
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.triton import FreshTriton, TritonServer
@@ -253,6 +254,14 @@ async def test_a_model_goes_from_file_to_live_and_back(service: Service, control
     assert third.version.version == 3, "a number is never given twice, not even over the deletion of its model"
     calls = "Deploy Promote Deploy Rollback Retire Promote Delete Delete Deploy"
     assert audited_calls(control_dsn, "models") == [(f"{call}Model", "OK") for call in calls.split()]
+
+
+def test_every_method_that_changes_a_model_is_called_here() -> None:
+    """The tests below and above check that each of their calls leaves one row."""
+    assert audited("ModelService") == {
+        "DeployModel", "PromoteModel", "RollbackModel", "RetireModel", "DeleteModel", "TuneModel", "StartTrial",
+        "StopTrial",
+    }  # fmt: skip
 
 
 async def _serves(service: Service, name: str, versions: tuple[int, ...]) -> bool:
@@ -608,8 +617,8 @@ async def test_what_a_worker_still_uses_is_not_retired_before_it_has_said_so_to_
         await eventually(lambda: _retires(models, request))
 
 
-def _counting_with(model: str) -> cameras_pb2.CameraStatus:
-    return cameras_pb2.CameraStatus(state=cameras_pb2.CAMERA_STATE_RUNNING, model=model)
+def _counting_with(model: str) -> cameras_pb2.CameraObservation:
+    return cameras_pb2.CameraObservation(state=cameras_pb2.OBSERVED_STATE_RUNNING, model=model)
 
 
 async def _refused_for(reason: str, call: Callable, request: models_pb2.RetireModelRequest) -> bool:

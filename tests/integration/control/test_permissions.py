@@ -1,122 +1,69 @@
-"""Every method of every service, called without a token and by a viewer, an admin and a worker."""
+"""Every method of every gRPC server, for every built-in role, inside and outside its scope; and broken tokens."""
+
+from collections.abc import Iterator
 
 import grpc
 import pytest
-from google.protobuf import message_factory
+from tests.fixtures.control.methods import GRPC_METHODS, SERVICES, ServedMethod, address_of, is_permitted
 
-from countline.v1 import (
-    act_pb2,
-    administration_pb2,
-    audit_pb2,
-    auth_pb2,
-    cameras_pb2,
-    factor_pb2,
-    keys_pb2,
-    logs_pb2,
-    models_pb2,
-    oidc_pb2,
-    parts_pb2,
-    registration_pb2,
-    secrets_pb2,
-    workers_pb2,
-)
+from countline.v1 import cameras_pb2
+from countline_common.access.scopes import EVERYTHING, Scope
 from countline_common.access.vocabulary import PEOPLE
-from countline_common.grpc.permissions import OPEN_SERVICES, method_policy
-from countline_control.auth.access.roles import BUILT_IN
+from countline_common.grpc.permissions import OPEN_SERVICES
+from countline_control.auth.access.roles import BUILT_IN, MACHINE_ROLES
 
-from .conftest import Control
+from .conftest import CAMERAS, Control
 
-SERVICES = {
-    "acting": act_pb2.DESCRIPTOR.services_by_name["ActingService"],
-    "administration": administration_pb2.DESCRIPTOR.services_by_name["AdministrationService"],
-    "audit": audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
-    "auth": auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
-    "factor": factor_pb2.DESCRIPTOR.services_by_name["FactorService"],
-    "keys": keys_pb2.DESCRIPTOR.services_by_name["KeyService"],
-    "logs": logs_pb2.DESCRIPTOR.services_by_name["LogService"],
-    "parts": parts_pb2.DESCRIPTOR.services_by_name["PartService"],
-    "oidc": oidc_pb2.DESCRIPTOR.services_by_name["OidcService"],
-    "cameras": cameras_pb2.DESCRIPTOR.services_by_name["CameraService"],
-    "models": models_pb2.DESCRIPTOR.services_by_name["ModelService"],
-    "registration": registration_pb2.DESCRIPTOR.services_by_name["RegistrationService"],
-    "secrets": secrets_pb2.DESCRIPTOR.services_by_name["SecretService"],
-    "workers": workers_pb2.DESCRIPTOR.services_by_name["WorkerService"],
-}
-METHODS = [(name, method) for name, service in SERVICES.items() for method in service.methods]
-# Repeated here on purpose: a changed permission in a .proto must not go unnoticed.
-VIEWER_MAY = {
-    "GetCurrentUser", "GetSite", "ListSites", "GetCamera", "ListCameras", "ListWorkers", "ListCameraStatuses",
-    "ListModels", "GetModel", "ListTrials", "GetTrial", "ListServing",
-    "UpdateCurrentUser", "ChangePassword", "ListOwnSessions", "EndOwnSession", "LogoutEverywhere",
-    "CreateKey", "ListKeys", "RevokeKey", "RotateKey",
-    "GetFactor", "BeginFactor", "ConfirmFactor", "DisableFactor", "RenewRecoveryCodes",
-}  # fmt: skip
-PUBLIC = {
-    "Login", "FinishLogin", "RefreshToken", "Logout", "ExchangeKey", "GetLoginMethods", "StartOidcLogin",
-    "FinishOidcLogin", "Register",
-}  # fmt: skip
-OUTSIDE = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
+SITE, CAMERA = Scope(site_id="lab"), Scope(camera_ids=frozenset({"lab-1"}))
+NAMES = ("lab", "lab-1", "lab-2", "yard", "yard-1")
+VISIBLE = {EVERYTHING: {*NAMES}, SITE: {"lab", "lab-1", "lab-2"}, CAMERA: {"lab", "lab-1"}}
+"""What an answer may name."""
+ASKED = (("lab", "lab-1"), ("lab", "lab-2"), ("yard", "yard-1"), ("none", "none"))
+FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNIMPLEMENTED}
 
 
-async def _code(control: Control, service: str, method, token: str | None) -> tuple[grpc.StatusCode, str]:
-    """Call a method with an empty request."""
-    request = message_factory.GetMessageClass(method.input_type)()
-    answer = message_factory.GetMessageClass(method.output_type)
-    path = f"/{method.containing_service.full_name}/{method.name}"
-    streams = method.client_streaming
-    make = control.channels[service].stream_stream if streams else control.channels[service].unary_unary
-    call = make(path, request_serializer=type(request).SerializeToString, response_deserializer=answer.FromString)
-    metadata = (("authorization", f"Bearer {token}"),) if token else ()
-
-    async def requests():
-        yield request
-
-    try:
-        if streams:
-            async for _ in call(requests(), metadata=metadata, timeout=20):
-                pass
-        else:
-            await call(request, metadata=metadata, timeout=20)
-    except grpc.aio.AioRpcError as error:
-        return error.code(), error.details()
-    return grpc.StatusCode.OK, ""
+@pytest.mark.parametrize("role", sorted(BUILT_IN | MACHINE_ROLES))
+async def test_each_method_is_open_inside_the_scope_of_a_role_and_closed_outside(places: Control, role: str) -> None:
+    """A role over everything, over a site, and over one camera of it. No answer names what lies outside."""
+    permissions = (BUILT_IN | MACHINE_ROLES)[role].permissions
+    for scope in (EVERYTHING, SITE, CAMERA):
+        token = places.scoped_token(role, scope)
+        for method, (site_id, camera_id) in _asked(permissions, scope):
+            answer = await method.call(places.channels, method.request_about(site_id, camera_id), token)
+            where = f"{role} over {scope} calls {method.name} on {site_id}/{camera_id}: {answer}"
+            assert answer.code not in FAULTS, where
+            refused = answer.code is grpc.StatusCode.PERMISSION_DENIED and "may not call" in answer.details
+            expected = is_permitted(method.policy, permissions, scope, site_id, CAMERAS, camera_id)
+            assert refused != expected or _may_refuse(method, scope, site_id, camera_id), where
+            hidden = {*NAMES} - VISIBLE[scope]
+            assert not [name for name in hidden if name.encode() in answer.message], where
+            if method.name == "DeleteCamera" and answer.code is grpc.StatusCode.OK:
+                await places.add_camera(camera_id)
 
 
-async def test_who_gets_in_is_what_the_proto_says(control: Control) -> None:
-    tokens = {
-        "nobody": None,
-        "viewer": control.token(*VIEWER_PERMISSIONS, subject="viewer"),
-        "admin": control.token(*PEOPLE, subject="admin"),
-        "worker": control.token("worker:connect", subject="w"),
-    }
-    for service, method in METHODS:
-        policy = method_policy(f"/{method.containing_service.full_name}/{method.name}")
-        assert bool(policy.permission) != policy.public, f"{method.full_name} says neither or both"
-        assert policy.public == (method.name in PUBLIC)
-        for role, token in tokens.items():
-            code, details = await _code(control, service, method, token)
-            gets_in = not (code in OUTSIDE and _is_gatekeeper(details))
-            expected = policy.public or _may(role, method.name)
-            assert gets_in == expected, f"{role} calling {method.full_name}: {code} {details}"
-            if not expected:
-                wanted = grpc.StatusCode.UNAUTHENTICATED if role == "nobody" else grpc.StatusCode.PERMISSION_DENIED
-                assert code is wanted, f"{role} calling {method.full_name}: {code} {details}"
+def _asked(permissions: frozenset[str], scope: Scope) -> Iterator[tuple[ServedMethod, tuple[str, str]]]:
+    """Which methods are called about which site and camera: all places only where the decision depends on them."""
+    for method in GRPC_METHODS:
+        held = method.policy.permission in permissions
+        if method.policy.public or (not held and scope != EVERYTHING):
+            continue
+        for place in ASKED if held and method.names_places and scope != EVERYTHING else ASKED[:1]:
+            yield method, place
 
 
-VIEWER_PERMISSIONS = BUILT_IN["viewer"].permissions
+def _may_refuse(method: ServedMethod, scope: Scope, site_id: str, camera_id: str) -> bool:
+    """Whether a method that filters is asked for what the caller does not see: it may refuse, or answer nothing."""
+    rule = method.policy.resource
+    return bool(rule and rule.filtered) and not {site_id, camera_id} <= VISIBLE[scope]
 
 
-def _may(role: str, method: str) -> bool:
-    if role == "admin":
-        return method != "Connect"
-    if role == "worker":
-        return method == "Connect"
-    return role == "viewer" and method in VIEWER_MAY
-
-
-def _is_gatekeeper(details: str) -> bool:
-    """Whether the call was stopped at the door; a method behind it may answer UNAUTHENTICATED too, as Login does."""
-    return "no access token" in details or "may not call" in details
+async def test_only_public_methods_answer_callers_without_a_token(control: Control) -> None:
+    for method in GRPC_METHODS:
+        answer = await method.call(control.channels, method.request(), None)
+        refused = "no access token was sent" in answer.details
+        assert refused != method.policy.public, f"{method.path}: {answer}"
+        assert not refused or answer.code is grpc.StatusCode.UNAUTHENTICATED
+        assert answer.code not in FAULTS, f"{method.path}: {answer}"
 
 
 @pytest.mark.parametrize(
@@ -142,11 +89,12 @@ async def test_health_and_reflection_are_open_to_everybody(control: Control) -> 
     from grpc_health.v1 import health_pb2, health_pb2_grpc
     from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-    for name, service in SERVICES.items():
-        channel = control.channels[name]
-        request = health_pb2.HealthCheckRequest(service=service.full_name)
-        health = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=10)
-        assert health.status in {health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING}
+    for address, channel in control.channels.items():
+        served = {each.full_name for each in SERVICES if address_of(each.name) == address}
+        for name in served:
+            request = health_pb2.HealthCheckRequest(service=name)
+            health = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=10)
+            assert health.status in {health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING}
 
         async def ask():
             yield reflection_pb2.ServerReflectionRequest(list_services="")
@@ -154,5 +102,4 @@ async def test_health_and_reflection_are_open_to_everybody(control: Control) -> 
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
         async for answer in stub.ServerReflectionInfo(ask(), timeout=10):
             listed = {item.name for item in answer.list_services_response.service}
-            beside = {each.full_name for other, each in SERVICES.items() if control.channels[other] is channel}
-            assert {*beside, *OPEN_SERVICES} == listed
+            assert {*served, *OPEN_SERVICES} == listed

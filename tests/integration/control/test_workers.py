@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
-from countline.v1 import cameras_pb2, keys_pb2, workers_pb2
-from countline.v1.cameras_pb2 import Camera, CameraSpec, CameraStatus, Line, Point, Site
+from countline.v1 import cameras_pb2, workers_pb2
+from countline.v1.cameras_pb2 import Camera, CameraObservation, CameraSpec, Line, Point, Site
 from countline.v1.workers_pb2 import CameraReport, ConnectRequest, ConnectResponse
 from countline_common.errors import ConflictError
 from countline_common.grpc.errors import from_rpc_error
@@ -37,15 +37,15 @@ async def short_lease(control_dsn: str, start_control) -> Control:
 class FakeWorker:
     """A worker of the protocol: reports by itself, records its directions, and reports the states that a test sets."""
 
-    def __init__(self, control: Control, worker_id: str, instance: str, capacity: int, token: str = "") -> None:
+    def __init__(self, control: Control, worker_id: str, instance: str, capacity: int) -> None:
         self.worker_id, self.instance, self.capacity = worker_id, instance, capacity
-        self.states: dict[str, CameraStatus] = {}
+        self.states: dict[str, CameraObservation] = {}
         self.received: list[ConnectResponse] = []
         self.error: grpc.aio.AioRpcError | None = None
         self.silent = False
         self._changed = asyncio.Condition()
         self._leaving = asyncio.Event()
-        self._call = (control.holder(token) if token else control.worker(worker_id)).workers.Connect(self._requests())
+        self._call = control.worker(worker_id).workers.Connect(self._requests())
         self._reader = asyncio.create_task(self._read())
 
     @property
@@ -86,7 +86,7 @@ class FakeWorker:
                 break
 
     def _report(self) -> ConnectRequest:
-        running = CameraStatus(state=cameras_pb2.CAMERA_STATE_RUNNING)
+        running = CameraObservation(state=cameras_pb2.OBSERVED_STATE_RUNNING)
         return ConnectRequest(
             worker_id=self.worker_id,
             instance=self.instance,
@@ -94,7 +94,7 @@ class FakeWorker:
             capacity=self.capacity,
             version="0.1.0",
             cameras=[
-                CameraReport(camera_id=camera_id, epoch=epoch, status=self.states.get(camera_id, running))
+                CameraReport(camera_id=camera_id, epoch=epoch, observed=self.states.get(camera_id, running))
                 for camera_id, epoch in self.epochs.items()
             ],
         )
@@ -127,23 +127,26 @@ async def working(
         await worker.vanish()
 
 
+URL = "rtsp://joe:secret@camera.invalid/live"
+
+
 def a_line(line_id: str = "gate", x: float = 0.5) -> Line:
     return Line(line_id=line_id, points=[Point(x=x, y=0.1), Point(x=x, y=0.9)])
 
 
-async def create_camera(control: Control, camera_id: str, **spec: object) -> Camera:
+async def create_camera(control: Control, camera_id: str, stream_url: str = URL, **spec: object) -> Camera:
     admin = control.caller("admin").cameras
     if not (await admin.ListSites(cameras_pb2.ListSitesRequest())).sites:
         site = Site(site_id="lab", title="Lab", time_zone="Europe/Berlin")
         await admin.CreateSite(cameras_pb2.CreateSiteRequest(site=site))
-    values = {"source_url": "rtsp://joe:secret@camera.invalid/live", "lines": [a_line()], **spec}
-    camera = Camera(camera_id=camera_id, site_id="lab", spec=CameraSpec(**values))
+    counted = CameraSpec(**{"lines": [a_line()], **spec})
+    camera = Camera(camera_id=camera_id, site_id="lab", name="Camera", stream_url=stream_url, spec=counted)
     return (await admin.CreateCamera(cameras_pb2.CreateCameraRequest(camera=camera))).camera
 
 
-async def status_of(control: Control, camera_id: str) -> CameraStatus:
+async def status_of(control: Control, camera_id: str) -> CameraObservation:
     request = cameras_pb2.GetCameraRequest(camera_id=camera_id)
-    return (await control.caller("viewer").cameras.GetCamera(request)).camera.status
+    return (await control.caller("viewer").cameras.GetCamera(request)).camera.observed
 
 
 async def eventually(condition: Callable[[], object]) -> None:
@@ -162,7 +165,7 @@ async def test_a_new_camera_reaches_the_worker_at_once_with_credentials_and_time
         await worker.until(lambda w: "door" in w.epochs)
         assert time.monotonic() - created_at < LONG_LEASE_S / 2
         (assignment,) = worker.received[-1].assignments
-        assert assignment.camera.spec.source_url == "rtsp://joe:secret@camera.invalid/live"
+        assert assignment.camera.stream_url == "rtsp://joe:secret@camera.invalid/live"
         assert assignment.time_zone == "Europe/Berlin"
         assert assignment.epoch == 1
         assert worker.received[-1].lease.ToSeconds() == int(LONG_LEASE_S)
@@ -172,11 +175,11 @@ async def test_what_a_worker_says_is_the_status_of_the_camera(control: Control) 
     await create_camera(control, "door")
     await eventually(lambda: _has_error(control, "door", "no_worker"))
     async with working(control) as worker:
-        await eventually(lambda: _is(control, "door", cameras_pb2.CAMERA_STATE_RUNNING))
-        failed = CameraStatus(state=cameras_pb2.CAMERA_STATE_FAILED)
+        await eventually(lambda: _is(control, "door", cameras_pb2.OBSERVED_STATE_RUNNING))
+        failed = CameraObservation(state=cameras_pb2.OBSERVED_STATE_FAILED)
         failed.error.code, failed.error.message = "unauthorized", "rtsp://joe:secret@camera.invalid/live says 401"
         worker.states["door"] = failed
-        await eventually(lambda: _is(control, "door", cameras_pb2.CAMERA_STATE_FAILED))
+        await eventually(lambda: _is(control, "door", cameras_pb2.OBSERVED_STATE_FAILED))
         status = await status_of(control, "door")
         assert status.error.message == "rtsp://joe:***@camera.invalid/live says 401"
         assert (status.worker_id, status.epoch) == ("worker-1", 1)
@@ -196,14 +199,14 @@ async def test_a_changed_line_reaches_the_worker_under_the_same_epoch(control: C
         assert worker.epochs == {"door": 1}
 
 
-async def test_a_deleted_or_disabled_camera_is_taken_away_and_comes_back_with_a_greater_epoch(control: Control) -> None:
+async def test_a_deleted_or_paused_camera_is_taken_away_and_comes_back_with_a_greater_epoch(control: Control) -> None:
     await create_camera(control, "door")
     async with working(control) as worker:
         admin = control.caller("admin").cameras
-        off = cameras_pb2.UpdateCameraRequest(camera=Camera(camera_id="door", spec=CameraSpec(disabled=True)))
-        await admin.UpdateCamera(off)
+        paused = Camera(camera_id="door", status=cameras_pb2.CAMERA_STATUS_PAUSED)
+        answer = await admin.UpdateCamera(cameras_pb2.UpdateCameraRequest(camera=paused))
         await worker.until(lambda w: w.epochs == {})
-        assert await _is(control, "door", cameras_pb2.CAMERA_STATE_DISABLED)
+        assert not answer.camera.HasField("observed")
         await admin.DeleteCamera(cameras_pb2.DeleteCameraRequest(camera_id="door"))
         await create_camera(control, "door")
         await worker.until(lambda w: w.epochs == {"door": 2})
@@ -284,23 +287,23 @@ async def test_cameras_are_shared_by_capacity_and_what_is_left_over_says_why(con
 
 
 async def test_a_file_has_epoch_0_and_is_not_played_again_after_its_end(control: Control) -> None:
-    await create_camera(control, "clip", source_url="file:///clips/a.mp4", playback=cameras_pb2.PLAYBACK_FAST)
+    await create_camera(control, "clip", stream_url="file:///clips/a.mp4", playback=cameras_pb2.PLAYBACK_FAST)
     async with working(control) as worker:
         assert worker.epochs == {"clip": 0}
-        await eventually(lambda: _is(control, "clip", cameras_pb2.CAMERA_STATE_RUNNING))
-        worker.states["clip"] = CameraStatus(state=cameras_pb2.CAMERA_STATE_FINISHED, progress=1.0)
+        await eventually(lambda: _is(control, "clip", cameras_pb2.OBSERVED_STATE_RUNNING))
+        worker.states["clip"] = CameraObservation(state=cameras_pb2.OBSERVED_STATE_FINISHED, progress=1.0)
         await worker.until(lambda w: w.epochs == {})
     async with working(control, instance="b") as again:
         assert again.epochs == {}
         status = await status_of(control, "clip")
-        assert (status.state, status.progress) == (cameras_pb2.CAMERA_STATE_FINISHED, 1.0)
+        assert (status.state, status.progress) == (cameras_pb2.OBSERVED_STATE_FINISHED, 1.0)
         changed = Camera(camera_id="clip", spec=CameraSpec(lines=[a_line(x=0.2)]))
         await control.caller("admin").cameras.UpdateCamera(cameras_pb2.UpdateCameraRequest(camera=changed))
         await again.until(lambda w: w.epochs == {"clip": 0})
 
 
 async def test_a_file_whose_worker_dies_in_the_middle_is_played_again_with_epoch_0(control: Control) -> None:
-    await create_camera(control, "clip", source_url="file:///clips/a.mp4", playback=cameras_pb2.PLAYBACK_FAST)
+    await create_camera(control, "clip", stream_url="file:///clips/a.mp4", playback=cameras_pb2.PLAYBACK_FAST)
     async with working(control, instance="a") as worker:
         assert worker.epochs == {"clip": 0}
     async with working(control, instance="b") as again:
@@ -310,10 +313,10 @@ async def test_a_file_whose_worker_dies_in_the_middle_is_played_again_with_epoch
 async def test_epochs_and_finished_files_outlive_the_control_plane(control_dsn: str, start_control) -> None:
     first = await start_control(control_dsn)
     await create_camera(first, "door")
-    await create_camera(first, "clip", source_url="file:///clips/a.mp4", playback=cameras_pb2.PLAYBACK_FAST)
+    await create_camera(first, "clip", stream_url="file:///clips/a.mp4", playback=cameras_pb2.PLAYBACK_FAST)
     async with working(first) as worker:
-        await eventually(lambda: _is(first, "clip", cameras_pb2.CAMERA_STATE_RUNNING))
-        worker.states["clip"] = CameraStatus(state=cameras_pb2.CAMERA_STATE_FINISHED)
+        await eventually(lambda: _is(first, "clip", cameras_pb2.OBSERVED_STATE_RUNNING))
+        worker.states["clip"] = CameraObservation(state=cameras_pb2.OBSERVED_STATE_FINISHED)
         await worker.until(lambda w: w.epochs == {"door": 1})
         await first.plane.__aexit__()
         await worker.until(lambda w: w.error is not None)
@@ -393,7 +396,7 @@ async def test_a_nul_in_a_later_report_ends_the_stream_of_this_worker_alone(cont
 async def test_a_row_that_the_database_refuses_stops_no_other_worker(control: Control) -> None:
     """As a row of an older release can be; the edge lets none through."""
     async with working(control, "worker-1") as first:
-        schedule = control.plane._statuses.schedule
+        schedule = control.plane._observations.schedule
         record = schedule._fleet.registry.record("worker-1")
         record.version = "\0"
         schedule._unsaved.add("worker-1")
@@ -457,8 +460,8 @@ async def test_a_stored_line_whose_picture_turns_gets_a_new_version_and_a_warnin
     def versions(worker: FakeWorker) -> list[int]:
         return [line.version for item in worker.received[-1].assignments for line in item.camera.spec.lines]
 
-    def shows(**picture: object) -> CameraStatus:
-        return CameraStatus(state=cameras_pb2.CAMERA_STATE_RUNNING, **picture)
+    def shows(**picture: object) -> CameraObservation:
+        return CameraObservation(state=cameras_pb2.OBSERVED_STATE_RUNNING, **picture)
 
     async with working(control) as worker:
         worker.states["door"] = shows(width=640, height=360)
@@ -469,28 +472,10 @@ async def test_a_stored_line_whose_picture_turns_gets_a_new_version_and_a_warnin
         await worker.until(lambda worker: versions(worker) == [2])
         assert worker.received[-1].assignments[0].camera.picture.orientation == "clockwise"
         assert turned.revision == 2
-        (warning,) = turned.status.warnings
+        (warning,) = turned.observed.warnings
         assert (warning.code, "drawn on 640x360" in warning.message) == ("picture_changed", True)
         redrawn = Camera(camera_id="door", spec=CameraSpec(lines=[gate]))
         await admin.UpdateCamera(cameras_pb2.UpdateCameraRequest(camera=redrawn))
         found = await stored()
-        assert not found.status.warnings
+        assert not found.observed.warnings
         assert found.spec.lines[0].version == 2
-
-
-async def test_a_revoked_key_ends_the_stream_of_its_worker(control: Control) -> None:
-    """A stream was checked when it opened, and never again."""
-    admin = control.caller()
-    account = keys_pb2.CreateServiceAccountRequest(username="worker-7", roles=["worker"])
-    user_id = (await admin.keys.CreateServiceAccount(account)).user.user_id
-    request = keys_pb2.CreateUserKeyRequest(user_id=user_id, api_key=keys_pb2.ApiKey(name="worker-7"))
-    key = (await admin.keys.CreateUserKey(request)).api_key
-    worker = FakeWorker(control, "worker-7", "a", 4, token=key.key)
-    try:
-        await worker.until(lambda w: bool(w.received))
-        await admin.keys.RevokeUserKey(keys_pb2.RevokeUserKeyRequest(user_id=user_id, key_id=key.key_id))
-        control.plane._verifier.revocations.end(user_id, 0, [key.key_id])  # as the feed does
-        await worker.until(lambda w: w.error is not None)
-        assert worker.error.code() is grpc.StatusCode.UNAUTHENTICATED
-    finally:
-        await worker.vanish()

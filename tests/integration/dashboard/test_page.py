@@ -136,7 +136,7 @@ async def test_a_running_camera_that_is_not_reported_any_more_is_not_called_runn
     await dashboard.gateway.set_status("dock", state="running")
     status = dashboard.gateway.statuses["dock"]
     status["reported_at"] = rfc3339(time.time() - 60)
-    await dashboard.gateway.sockets.send("status", {"type": "status", "camera_id": "dock", "status": status})
+    await dashboard.gateway.sockets.send("status", {"type": "status", "camera_id": "dock", "observed": status})
     await expect(dashboard.page.locator("[data-camera=dock]")).to_have_attribute("data-state", "silent")
 
 

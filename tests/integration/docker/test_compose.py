@@ -89,7 +89,32 @@ def test_frames_reach_triton_through_shared_memory(system: System, clip: dict[st
     assert '"transport": "shm"' in system.compose("logs", "--no-color", "worker")
 
 
-@pytest.mark.parametrize("part", [*PARTS, "init"])
+def is_protected(system: System) -> bool:
+    """Whether this start has protected the audit; its chain has to be intact."""
+    system.wait(lambda: system.health("protect-audit") == "exited", "the audit is protected")
+    assert system.container("protect-audit")["State"]["ExitCode"] == 0, system.compose("logs", "protect-audit")
+    found = json.loads(system.countline("audit", "verify", "--json"))
+    assert found["intact"], found
+    return bool(found["protected"])
+
+
+def test_the_audit_is_protected_with_a_password_that_only_this_step_has(system: System):
+    assert is_protected(system)
+    change = "update audit.audit_logs set hashed_text = hashed_text"
+    change = f'PGPASSWORD=$(cat /secrets/auth-password) psql -h 127.0.0.1 -U auth -d auth -Atc "{change}" 2>&1'
+    assert "permission denied" in system.shell("postgres", change)
+    holders = [
+        part
+        for part in PARTS
+        for mount in system.container(part)["Mounts"]
+        if mount.get("Name", "").endswith("secrets-audit")
+    ]
+    assert holders == []
+    system.compose("up", "-d", timeout_s=600)  # it can be repeated
+    assert is_protected(system)
+
+
+@pytest.mark.parametrize("part", [*PARTS, "init", "protect-audit"])
 def test_a_container_has_no_privilege_and_a_root_that_nobody_can_write(system: System, part: str):
     container = system.container(part)
     host = container["HostConfig"]
@@ -203,6 +228,7 @@ def test_after_all_that_and_a_new_start_the_clip_is_counted_the_same(system: Sys
     system.compose("up", "-d", timeout_s=600)
     system.wait_healthy(PARTS)
     assert counted(system, "road", "2026-03-01") == truth(clip), "what was counted before is still there"
+    assert is_protected(system)
     assert count(system, clip, "road-again", "2026-03-02") == truth(clip)
 
 
@@ -214,6 +240,7 @@ def test_a_backup_brings_everything_back(system: System, clip: dict[str, Any], t
     system.wait_healthy(PARTS)
     system.log_in()
     assert counted(system, "road", "2026-03-01") == truth(clip)
+    assert is_protected(system)
     assert "road-again" in system.countline("cameras", "list")
 
 

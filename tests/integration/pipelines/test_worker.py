@@ -36,7 +36,7 @@ async def test_a_file_is_counted_and_its_records_reach_jetstream(
     worker: WorkerProcess, nats_server: NatsServer, control_double: ControlDouble, clip: Path
 ) -> None:
     await control_double.assign(assignment("cam", str(clip)))
-    status = await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_FINISHED)
+    status = await control_double.wait_for_state("cam", cameras_pb2.OBSERVED_STATE_FINISHED)
     totals = await wait_until(nats_server.url, "cam", lambda t: sum(span.frames for span in t.spans) == 200)
     assert totals.in_out == TRUE_IN_OUT
     assert status.progress == 1.0
@@ -61,8 +61,9 @@ async def test_a_worker_that_is_killed_counts_a_file_again_with_the_same_ids(
     await worker.kill()
     before = await published(nats_server.url, "cam")
     await worker.start()
-    await control_double.wait_for("cam", lambda status: status.state == cameras_pb2.CAMERA_STATE_STARTING)
-    await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_FINISHED)
+    early = {cameras_pb2.OBSERVED_STATE_PROBING, cameras_pb2.OBSERVED_STATE_STARTING}
+    await control_double.wait_for("cam", lambda status: status.state in early)
+    await control_double.wait_for_state("cam", cameras_pb2.OBSERVED_STATE_FINISHED)
     after = await wait_for_totals(nats_server.url, "cam", (10, 20))
     assert 0 < len(before.crossings) < 30
     assert before.crossings.keys() <= after.crossings.keys()
@@ -74,12 +75,12 @@ async def test_a_finished_file_is_not_counted_again_after_a_restart(
     worker: WorkerProcess, nats_server: NatsServer, control_double: ControlDouble, clip: Path
 ) -> None:
     await control_double.assign(assignment("cam", str(clip)))
-    await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_FINISHED)
+    await control_double.wait_for_state("cam", cameras_pb2.OBSERVED_STATE_FINISHED)
     await wait_for_totals(nats_server.url, "cam", TRUE_IN_OUT)
     await worker.stop()
     control_double.reports.clear()
     await worker.start()
-    status = await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_FINISHED)
+    status = await control_double.wait_for_state("cam", cameras_pb2.OBSERVED_STATE_FINISHED)
     assert status.frames_processed == 0
     # Another line makes it another count; the first line's crossings keep their ids.
     first = await published(nats_server.url, "cam")
@@ -99,7 +100,7 @@ async def test_killing_nats_in_mid_file_loses_nothing(
     await wait_until_counted(control_double)
     assert control_double.reports[-1].spool_bytes > 0
     await nats_server.start()
-    await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_FINISHED)
+    await control_double.wait_for_state("cam", cameras_pb2.OBSERVED_STATE_FINISHED)
     totals = await published(nats_server.url, "cam")
     assert totals.in_out == (10, 20), "finished means that everything is in the bus"
 
@@ -107,7 +108,7 @@ async def test_killing_nats_in_mid_file_loses_nothing(
 async def wait_until_counted(control_double: ControlDouble) -> None:
     """Wait until a file was counted to its end while NATS is away: it runs, with the fault that says so."""
     status = await control_double.wait_for("cam", lambda status: status.error.code == "not_stored")
-    assert (status.state, status.progress) == (cameras_pb2.CAMERA_STATE_RUNNING, 1.0)
+    assert (status.state, status.progress) == (cameras_pb2.OBSERVED_STATE_RUNNING, 1.0)
 
 
 async def test_records_outlive_worker_and_nats_together(
@@ -141,7 +142,7 @@ async def test_killing_triton_in_mid_file_loses_nothing(
         triton = await asyncio.to_thread(
             start_triton, tmp_path / "repository", tmp_path / "triton-1", ports=(ports[0], ports[1], ports[2])
         )
-        status = await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_FINISHED)
+        status = await control_double.wait_for_state("cam", cameras_pb2.OBSERVED_STATE_FINISHED)
         totals = await wait_until(nats_server.url, "cam", lambda t: sum(s.frames for s in t.spans) == 30 * 50)
         assert totals.in_out == (10, 20)
         assert status.frames_dropped == 0
@@ -156,7 +157,7 @@ async def test_a_line_added_while_a_camera_runs_counts_from_then_on(
     loop = render(tmp_path / "loop.mp4", [Pass(True, 0, 1.0)])
     live = {"epoch": 3, "playback": cameras_pb2.PLAYBACK_LOOP}
     await control_double.assign(assignment("cam", f"file://{loop}", **live))
-    await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_RUNNING)
+    await control_double.wait_for_state("cam", cameras_pb2.OBSERVED_STATE_RUNNING)
     before = await wait_until(nats_server.url, "cam", lambda totals: totals.in_out[1] >= 2)
     added = ("early", ((0.3, 0.0), (0.3, 1.0)), 1)
     await control_double.assign(assignment("cam", f"file://{loop}", lines=(("middle", MIDDLE, 1), added), **live))
@@ -214,7 +215,7 @@ async def test_one_bad_camera_says_what_is_wrong_and_the_others_go_on(
         assignment("model", str(clip), model="no-such-model"),
         assignment("good", str(clip)),
     )
-    await control_double.wait_for_state("good", cameras_pb2.CAMERA_STATE_FINISHED)
+    await control_double.wait_for_state("good", cameras_pb2.OBSERVED_STATE_FINISHED)
     await wait_for_totals(nats_server.url, "good", TRUE_IN_OUT)
     expected = {
         "words": "not_video",
@@ -238,7 +239,7 @@ async def test_the_worker_stops_within_five_seconds_and_decides_what_is_open(
 ) -> None:
     loop = render(tmp_path / "loop.mp4", [Pass(True, 0, 1.0)])
     await control_double.assign(assignment("cam", str(loop), epoch=1, playback=cameras_pb2.PLAYBACK_LOOP))
-    await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_RUNNING)
+    await control_double.wait_for_state("cam", cameras_pb2.OBSERVED_STATE_RUNNING)
     took_s = await worker.stop()
     assert worker.process is not None
     assert worker.process.returncode == 0, worker.log
@@ -279,7 +280,7 @@ async def test_the_worker_counts_on_while_the_control_plane_is_away(
     await wait_until(nats_server.url, "cam", lambda totals: totals.in_out[1] >= before.in_out[1] + 2)
     control_double.reports.clear()
     await control_double.start()
-    status = await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_RUNNING)
+    status = await control_double.wait_for_state("cam", cameras_pb2.OBSERVED_STATE_RUNNING)
     assert status.epoch == 1
     totals = await published(nats_server.url, "cam")
     assert len({record.run for record in totals.records}) == 1
@@ -304,13 +305,13 @@ async def test_a_full_spool_makes_files_wait_and_live_cameras_say_so_and_loses_n
         live = assignment("live", str(loop), epoch=1, playback=cameras_pb2.PLAYBACK_LOOP)
         await control_double.assign(live, assignment("file", str(long_clip)))
         for camera_id in ("file", "live"):
-            full = await control_double.wait_for_state(camera_id, cameras_pb2.CAMERA_STATE_FAILED)
+            full = await control_double.wait_for_state(camera_id, cameras_pb2.OBSERVED_STATE_FAILED)
             assert full.error.code == "spool_full"
             assert "NATS" in full.error.hint
         assert (tmp_path / "worker" / "spool" / "records" / "spool.db").stat().st_size <= 24576
         await nats_server.start()
-        await control_double.wait_for_state("live", cameras_pb2.CAMERA_STATE_RUNNING)
-        await control_double.wait_for_state("file", cameras_pb2.CAMERA_STATE_FINISHED)
+        await control_double.wait_for_state("live", cameras_pb2.OBSERVED_STATE_RUNNING)
+        await control_double.wait_for_state("file", cameras_pb2.OBSERVED_STATE_FINISHED)
         totals = await wait_until(nats_server.url, "file", lambda t: sum(s.frames for s in t.spans) == 60 * 50)
         assert totals.in_out == (20, 40)
         live_totals = await wait_until(nats_server.url, "live", lambda t: len({r.run for r in t.records}) >= 2)

@@ -35,9 +35,9 @@ async def test_a_file_that_shows_another_picture_is_counted_with_new_versions_on
     await control_double.assign(drawn("turned", tall, WIDE, 1))
     status = await control_double.wait_for("turned", lambda status: status.width == TALL[0])
     assert [warning.code for warning in status.warnings] == ["picture_changed"]
-    assert status.state == cameras_pb2.CAMERA_STATE_STARTING
+    assert status.state == cameras_pb2.OBSERVED_STATE_STARTING
     await control_double.assign(drawn("turned", tall, TALL, 2))
-    status = await control_double.wait_for_state("turned", cameras_pb2.CAMERA_STATE_FINISHED)
+    status = await control_double.wait_for_state("turned", cameras_pb2.OBSERVED_STATE_FINISHED)
     assert not status.warnings
     totals = await wait_until(nats_server.url, "turned", lambda totals: totals.in_out == (1, 1))
     assert {crossing.line_version for crossing in totals.crossings.values()} == {2}
@@ -48,7 +48,7 @@ async def test_a_file_is_counted_all_the_same_if_no_new_version_comes(
 ) -> None:
     tall = render(tmp_path / "tall.mp4", PASSES, size=TALL)
     await control_double.assign(drawn("alone", tall, WIDE, 1))
-    status = await control_double.wait_for_state("alone", cameras_pb2.CAMERA_STATE_FINISHED)
+    status = await control_double.wait_for_state("alone", cameras_pb2.OBSERVED_STATE_FINISHED)
     assert [warning.code for warning in status.warnings] == ["picture_changed"]
     assert (await published(nats_server.url, "alone")).in_out == (1, 1)
 
@@ -82,7 +82,7 @@ async def test_nothing_waits_for_a_jump_of_timestamps_and_it_shows(
     status = await control_double.wait_for(camera_id, lambda status: bool(status.warnings))
     assert [warning.code for warning in status.warnings] == ["timestamps"]
     assert f"{jump / HZ:+.1f} s" in status.warnings[0].message
-    await control_double.wait_for_state(camera_id, cameras_pb2.CAMERA_STATE_FINISHED)
+    await control_double.wait_for_state(camera_id, cameras_pb2.OBSERVED_STATE_FINISHED)
     assert time.monotonic() - began < 60
     totals = await wait_until(nats_server.url, camera_id, lambda totals: totals.in_out == (1, 1))
     (start, end), *others = totals.covered_s

@@ -26,15 +26,15 @@ async def test_a_camera_whose_server_restarts_is_back_within_ten_seconds_and_cou
 ) -> None:
     server = await asyncio.to_thread(rtsp)
     await control_double.assign(assignment("cam", server.url(), **LIVE))
-    await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_RUNNING)
+    await control_double.wait_for_state("cam", cameras_pb2.OBSERVED_STATE_RUNNING)
     before = await wait_until(nats_server.url, "cam", lambda totals: len(totals.crossings) >= 2)
     server.stop()
-    lost = await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_RECONNECTING)
+    lost = await control_double.wait_for_state("cam", cameras_pb2.OBSERVED_STATE_OFFLINE)
     assert lost.error.code == "unreachable"
     await asyncio.sleep(6)  # long enough for the pauses between attempts to have grown
     await asyncio.to_thread(server.start)
     came_back_at = time.monotonic()
-    back = await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_RUNNING, timeout_s=10)
+    back = await control_double.wait_for_state("cam", cameras_pb2.OBSERVED_STATE_RUNNING, timeout_s=10)
     assert time.monotonic() - came_back_at < 10
     assert not back.error.code
     after = await wait_until(nats_server.url, "cam", lambda t: len(t.crossings) >= len(before.crossings) + 2)
@@ -55,8 +55,8 @@ async def test_a_wrong_password_fails_the_camera_and_is_never_written_down(
     await control_double.assign(
         assignment("wrong", server.url(login="viewer:wrong-word"), **LIVE), assignment("right", server.url(), **LIVE)
     )
-    await control_double.wait_for_state("right", cameras_pb2.CAMERA_STATE_RUNNING)
-    failed = await control_double.wait_for_state("wrong", cameras_pb2.CAMERA_STATE_FAILED)
+    await control_double.wait_for_state("right", cameras_pb2.OBSERVED_STATE_RUNNING)
+    failed = await control_double.wait_for_state("wrong", cameras_pb2.OBSERVED_STATE_FAILED)
     assert failed.error.code == "unauthorized"
     assert "password" in failed.error.hint
     assert "wrong-word" not in worker.log + str(control_double.reports)
@@ -70,7 +70,7 @@ async def test_a_change_of_size_in_mid_file_begins_a_new_run_and_is_counted_thro
     both = tmp_path / "both.ts"
     both.write_bytes(small.read_bytes() + large.read_bytes())
     await control_double.assign(assignment("cam", str(both)))
-    status = await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_FINISHED)
+    status = await control_double.wait_for_state("cam", cameras_pb2.OBSERVED_STATE_FINISHED)
     totals = await wait_until(nats_server.url, "cam", lambda t: t.in_out == (1, 3))
     assert len({record.run for record in totals.records}) == 2
     assert (status.width, status.height) == (640, 480)
@@ -90,10 +90,10 @@ async def test_a_camera_that_falls_silent_does_not_stall_its_neighbours(
         assignment("lively", str(loop), epoch=1, playback=cameras_pb2.PLAYBACK_LOOP),
     )
     for camera_id in ("silent", "lively"):
-        await control_double.wait_for_state(camera_id, cameras_pb2.CAMERA_STATE_RUNNING)
+        await control_double.wait_for_state(camera_id, cameras_pb2.OBSERVED_STATE_RUNNING)
     server.freeze()
     frozen_at = time.time()
-    silent = await control_double.wait_for_state("silent", cameras_pb2.CAMERA_STATE_RECONNECTING)
+    silent = await control_double.wait_for_state("silent", cameras_pb2.OBSERVED_STATE_OFFLINE)
     assert silent.error.code in {"timed_out", "unreachable"}
     until = time.time() + 1
     lively = await wait_until(

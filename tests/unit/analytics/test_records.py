@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countline.v1 import events_pb2
-from countline_analytics.ingest.records import MalformedRecordError, decode, halves
+from countline_analytics.ingest.records import MalformedRecordError, decode, halves, letter_of
+from countline_analytics.ingest.wire import read_record
 from countline_analytics.store.spans import merge
 from countline_common.time_zones import find_time_zone
 from countline_common.times import to_timestamp
@@ -74,6 +75,14 @@ def test_a_crossing_keeps_what_it_says() -> None:
         ({"score": math.nan}, "score is nan"),
         ({"speed_m_per_s": math.inf}, "speed_m_per_s is inf"),
         ({"heading_deg": -math.inf}, "heading_deg is -inf"),
+        ({"heading_deg": 361.0}, "heading_deg is 361"),
+        ({"speed_m_per_s": -1.0}, "speed_m_per_s is -1"),
+        ({"speed_m_per_s": 1e300}, "speed_m_per_s is 1e+300"),
+        ({"score": -0.1}, "score is -0.1"),
+        ({"score": 1e300}, "score is 1e+300"),
+        ({"line_version": -1}, "line_version is -1"),
+        ({"sequence": -1}, "sequence is -1"),
+        ({"frame": -(2**63)}, "frame is -9223372036854775808"),
         ({"t": {"seconds": 10**12}}, "no time"),
         ({"t": {"seconds": 5, "nanos": -1}}, "no time"),
     ],
@@ -148,6 +157,16 @@ def test_a_visit_that_was_never_seen_to_end_counts_at_the_last_sight() -> None:
     assert (row.t_us, row.lost_inside) == (8_500_000, True)
 
 
+@pytest.mark.parametrize("name", ["sequence", "zone_version"])
+def test_a_visit_with_a_negative_number_is_refused(name: str) -> None:
+    assert f"{name} is -2" in refusal(record(visits=[visit(**{name: -2})]))
+
+
+def test_a_zone_that_holds_less_than_nobody_is_refused() -> None:
+    sample = events_pb2.OccupancySample(zone_id="hall", t=to_timestamp(5.0), count=-1)
+    assert "occupancy.count is -1" in refusal(record(occupancy=[sample]))
+
+
 @pytest.mark.parametrize("dwell_s", [float("nan"), -1.0, float("inf")])
 def test_a_visit_of_no_length_is_refused(dwell_s) -> None:
     assert "lasts" in refusal(record(visits=[visit(dwell_s=dwell_s)]))
@@ -178,6 +197,34 @@ def test_one_bad_row_leaves_the_good_rows_of_its_record() -> None:
         ("visits", message.visits[0]),
         ("coverage", message.coverage[0]),
     ]
+
+
+def test_a_row_that_is_no_message_leaves_the_good_rows_of_its_record() -> None:
+    """A name in Latin-1 makes a parser refuse the whole record."""
+    good = record(crossings=[crossing(), crossing(class_name="K_fer", score=2.0)], epoch=3, sequence=2**40)
+    good.hand_over_at.seconds = 7
+    latin_1 = crossing(class_name="K?fer").SerializeToString().replace(b"K?fer", b"K\xe4fer")
+    mark = crossing(class_name="K_fer").SerializeToString()
+    assert len(latin_1) == len(mark)
+    good.crossings.insert(1, crossing(class_name="K_fer"))
+    data = good.SerializeToString().replace(mark, latin_1, 1)
+    found = decode(data, SUBJECT)
+    assert (found.epoch, found.hand_over_at_us, len(found.crossings)) == (3, 7_000_000, 1)
+    assert [each.field for each in found.refused] == ["crossings", "crossings"]
+    head, unreadable = read_record(data)
+    assert (head.sequence, len(head.crossings), len(unreadable)) == (2**40, 2, 1)
+    letter = letter_of(head, found.refused)
+    assert b"K\xe4fer" in letter
+    refused, again = read_record(letter)
+    assert ([each.score for each in refused.crossings], again) == ([2.0], unreadable)
+
+
+@pytest.mark.parametrize(
+    "head", [b"\x0a\x02\xff\xff", b"\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x0a\x01\xff", b"\x0a\x09"]
+)
+def test_a_record_whose_head_is_no_message_is_refused(head: bytes) -> None:
+    with pytest.raises(MalformedRecordError, match="not a CountRecord"):
+        decode(record(crossings=[crossing()]).SerializeToString() + head, SUBJECT)
 
 
 def test_a_hand_over_that_is_no_time_is_left_to_the_fences() -> None:

@@ -17,9 +17,9 @@ def shown(before, after) -> dict[str, tuple[str, str]]:
 
 
 def test_only_fields_that_differ_are_shown() -> None:
-    before = Camera(camera_id="door", title="Door", spec=CameraSpec(disabled=True))
-    after = Camera(camera_id="door", title="Gate", spec=CameraSpec())
-    assert shown(before, after) == {"title": ('"Door"', '"Gate"'), "spec.disabled": ("true", "")}
+    before = Camera(camera_id="door", name="Door", spec=CameraSpec(min_score=0.5))
+    after = Camera(camera_id="door", name="Gate", spec=CameraSpec())
+    assert shown(before, after) == {"name": ('"Door"', '"Gate"'), "spec.min_score": ("0.5", "")}
     assert shown(before, before) == {}
 
 
@@ -48,10 +48,10 @@ def test_items_of_lists_are_compared_one_by_one() -> None:
         (auth_pb2.Tokens(access_token="old"), auth_pb2.Tokens(access_token=MARKER, refresh_token=MARKER)),
         (None, auth_pb2.ChangePasswordRequest(current_password=MARKER, new_password=MARKER)),
         (
-            Camera(spec=CameraSpec(source_url="rtsp://joe:old@cam/live")),
-            Camera(spec=CameraSpec(source_url=f"rtsp://joe:{MARKER}@cam/live?token={MARKER}")),
+            Camera(stream_url="rtsp://joe:old@cam/live"),
+            Camera(stream_url=f"rtsp://joe:{MARKER}@cam/live?token={MARKER}"),
         ),
-        (None, Camera(title=f"see http://joe:{MARKER}@cam/")),
+        (None, Camera(name=f"see http://joe:{MARKER}@cam/")),
     ],
 )
 def test_a_secret_that_changes_is_a_change_and_is_not_shown(before, after) -> None:

@@ -1,9 +1,12 @@
 """The assignment of cameras: for any fleet the plan keeps what can stay, fills free room and never overfills."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline_control.cameras.domain import CameraSpec
+from countline_control.cameras.domain import Camera, CameraSpec
+from countline_control.cameras.lifecycle import WantedStatus
 from countline_control.workers.domain import AssignableWorker, Holder, plan_assignments
 from countline_control.workers.messages import fingerprint
 
@@ -92,6 +95,8 @@ def test_a_stream_that_becomes_a_file_is_given_anew_to_its_worker() -> None:
 
 
 def test_switching_a_file_off_and_on_is_no_reason_to_play_it_again_and_a_new_rate_is() -> None:
-    spec = CameraSpec(source_url="file:///a.mp4", processing_rate=5)
-    assert fingerprint(spec) == fingerprint(CameraSpec(source_url="file:///a.mp4", processing_rate=5, disabled=True))
-    assert fingerprint(spec) != fingerprint(CameraSpec(source_url="file:///a.mp4", processing_rate=6))
+    camera = Camera("a", stream_url="file:///a.mp4", spec=CameraSpec(processing_rate=5))
+    renamed = replace(camera, name="Gate", status=WantedStatus.PAUSED, tags=("north",))
+    assert fingerprint(camera) == fingerprint(renamed)
+    assert fingerprint(camera) != fingerprint(replace(camera, spec=CameraSpec(processing_rate=6)))
+    assert fingerprint(camera) != fingerprint(replace(camera, stream_url="file:///b.mp4"))

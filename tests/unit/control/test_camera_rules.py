@@ -21,8 +21,9 @@ fractions = st.floats(0.0, 1.0, allow_nan=False)
 points = st.tuples(fractions, fractions)
 
 
-def spec(**fields: object) -> CameraSpec:
-    return CameraSpec(**{"source_url": "rtsp://camera.invalid/live", **fields})
+def cam(stream_url: str = "rtsp://camera.invalid/live", **fields: object) -> Camera:
+    """A camera that can be stored, with these fields of its spec."""
+    return Camera(camera_id="door", site_id="lab", name="Door", stream_url=stream_url, spec=CameraSpec(**fields))
 
 
 def line(*pairs: tuple[float, float], line_id: str = "gate", classes: tuple[str, ...] = ()) -> Line:
@@ -43,86 +44,86 @@ def fields_of(problems: checks.Problems) -> list[str]:
 
 UP = line((0.5, 0.1), (0.5, 0.9))
 BAD_SPECS = [
-    ("no source", spec(source_url=""), "spec.source_url"),
-    ("unknown scheme", spec(source_url="ftp://x/y"), "spec.source_url"),
-    ("a path without file://", spec(source_url="/clips/a.mp4"), "spec.source_url"),
-    ("no host", spec(source_url="rtsp:///live"), "spec.source_url"),
-    ("a port that is none", spec(source_url="rtsp://h:99999/live"), "spec.source_url"),
-    ("a blank in the address", spec(source_url="rtsp://h/a b"), "spec.source_url"),
-    ("a newline in the address", spec(source_url="rtsp://h/a\nb"), "spec.source_url"),
-    ("a relative file", spec(source_url="file://clips/a.mp4"), "spec.source_url"),
-    ("a folder", spec(source_url="file:///clips/"), "spec.source_url"),
-    ("a way up", spec(source_url="file:///clips/%2e%2e/secret.mp4"), "spec.source_url"),
-    ("too long", spec(source_url="rtsp://h/" + "x" * 2048), "spec.source_url"),
-    ("a model with a blank at its end", spec(model="demo "), "spec.model"),
-    ("a model with a version that is no number", spec(model="demo@@"), "spec.model"),
-    ("a model that is a path", spec(model="../demo"), "spec.model"),
-    ("a line of one point", spec(lines=[line((0.5, 0.5))]), "spec.lines[0].points"),
-    ("a line with equal ends", spec(lines=[UP, line((0.5, 0.5), (0.5, 0.5), line_id="b")]), "spec.lines[1].points"),
-    ("a line outside", spec(lines=[line((0.5, 0.5), (1.01, 0.5))]), "spec.lines[0].points[1]"),
-    ("a line at NaN", spec(lines=[line((math.nan, 0.5), (1, 0.5))]), "spec.lines[0].points[0]"),
-    ("a line at infinity", spec(lines=[line((0.5, 0.5), (0.5, math.inf))]), "spec.lines[0].points[1]"),
-    ("a line without a name", spec(lines=[line((0, 0), (1, 1), line_id="")]), "spec.lines[0].line_id"),
-    ("a line named as a subject", spec(lines=[line((0, 0), (1, 1), line_id="a.b")]), "spec.lines[0].line_id"),
-    ("a name given twice", spec(lines=[UP, UP]), "spec.lines[1].line_id"),
-    ("a class without a name", spec(lines=[line((0, 0), (1, 1), classes=("",))]), "spec.lines[0].classes[0]"),
-    ("too many lines", spec(lines=[line((0, 0), (1, 1), line_id=f"l{i}") for i in range(65)]), "spec.lines"),
-    ("a zone of two points", spec(zones=[zone((0, 0), (1, 1))]), "spec.zones[0].polygon"),
-    ("a bow tie", spec(zones=[zone((0, 0), (1, 1), (1, 0), (0, 1))]), "spec.zones[0].polygon"),
-    ("a zone without area", spec(zones=[zone((0, 0), (0.5, 0.5), (1, 1))]), "spec.zones[0].polygon"),
-    ("a corner given twice", spec(zones=[zone((0, 0), (0, 0), (1, 0), (1, 1))]), "spec.zones[0].polygon"),
-    ("a rate below zero", spec(processing_rate=-0.1), "spec.processing_rate"),
-    ("a rate of NaN", spec(processing_rate=math.nan), "spec.processing_rate"),
-    ("a rate beyond reason", spec(processing_rate=1000), "spec.processing_rate"),
-    ("a score above one", spec(min_score=1.5), "spec.min_score"),
-    ("a mask of two points", spec(masks=[mask((0, 0), (1, 1))]), "spec.masks[0].polygon"),
-    ("a mask that is a bow tie", spec(masks=[mask((0, 0), (1, 1), (1, 0), (0, 1))]), "spec.masks[0].polygon"),
-    ("a mask of no kind", spec(masks=[mask((0, 0), (1, 0), (1, 1), kind=0)]), "spec.masks[0].kind"),
-    ("a mask without a name", spec(masks=[mask((0, 0), (1, 0), (1, 1), mask_id="")]), "spec.masks[0].mask_id"),
-    ("too many masks", spec(masks=[mask((0, 0), (1, 0), (1, 1), mask_id=f"m{i}") for i in range(65)]), "spec.masks"),
-    ("an age below zero", spec(min_track_age_s=-1), "spec.min_track_age_s"),
-    ("an age that a crossing cannot wait for", spec(min_track_age_s=3), "spec.min_track_age_s"),
-    ("a track score above one", spec(min_track_score=1.1), "spec.min_track_score"),
-    ("an anchor outside the box", spec(anchor=Point(x=0.5, y=1.5)), "spec.anchor"),
-    ("a playback that is none", spec(playback=99), "spec.playback"),
-    ("a looped stream", spec(playback=cameras_pb2.PLAYBACK_LOOP), "spec.playback"),
-    ("a live file", spec(source_url="file:///a.mp4", playback=cameras_pb2.PLAYBACK_LIVE), "spec.playback"),
-    ("a transport that is none", spec(rtsp_transport=9), "spec.rtsp_transport"),
-    ("a file over UDP", spec(source_url="file:///a.mp4", rtsp_transport=2), "spec.rtsp_transport"),
+    ("no source", cam(stream_url=""), "stream_url"),
+    ("unknown scheme", cam(stream_url="ftp://x/y"), "stream_url"),
+    ("a path without file://", cam(stream_url="/clips/a.mp4"), "stream_url"),
+    ("no host", cam(stream_url="rtsp:///live"), "stream_url"),
+    ("a port that is none", cam(stream_url="rtsp://h:99999/live"), "stream_url"),
+    ("a blank in the address", cam(stream_url="rtsp://h/a b"), "stream_url"),
+    ("a newline in the address", cam(stream_url="rtsp://h/a\nb"), "stream_url"),
+    ("a relative file", cam(stream_url="file://clips/a.mp4"), "stream_url"),
+    ("a folder", cam(stream_url="file:///clips/"), "stream_url"),
+    ("a way up", cam(stream_url="file:///clips/%2e%2e/secret.mp4"), "stream_url"),
+    ("too long", cam(stream_url="rtsp://h/" + "x" * 2048), "stream_url"),
+    ("a model with a blank at its end", cam(model="demo "), "spec.model"),
+    ("a model with a version that is no number", cam(model="demo@@"), "spec.model"),
+    ("a model that is a path", cam(model="../demo"), "spec.model"),
+    ("a line of one point", cam(lines=[line((0.5, 0.5))]), "spec.lines[0].points"),
+    ("a line with equal ends", cam(lines=[UP, line((0.5, 0.5), (0.5, 0.5), line_id="b")]), "spec.lines[1].points"),
+    ("a line outside", cam(lines=[line((0.5, 0.5), (1.01, 0.5))]), "spec.lines[0].points[1]"),
+    ("a line at NaN", cam(lines=[line((math.nan, 0.5), (1, 0.5))]), "spec.lines[0].points[0]"),
+    ("a line at infinity", cam(lines=[line((0.5, 0.5), (0.5, math.inf))]), "spec.lines[0].points[1]"),
+    ("a line without a name", cam(lines=[line((0, 0), (1, 1), line_id="")]), "spec.lines[0].line_id"),
+    ("a line named as a subject", cam(lines=[line((0, 0), (1, 1), line_id="a.b")]), "spec.lines[0].line_id"),
+    ("a name given twice", cam(lines=[UP, UP]), "spec.lines[1].line_id"),
+    ("a class without a name", cam(lines=[line((0, 0), (1, 1), classes=("",))]), "spec.lines[0].classes[0]"),
+    ("too many lines", cam(lines=[line((0, 0), (1, 1), line_id=f"l{i}") for i in range(65)]), "spec.lines"),
+    ("a zone of two points", cam(zones=[zone((0, 0), (1, 1))]), "spec.zones[0].polygon"),
+    ("a bow tie", cam(zones=[zone((0, 0), (1, 1), (1, 0), (0, 1))]), "spec.zones[0].polygon"),
+    ("a zone without area", cam(zones=[zone((0, 0), (0.5, 0.5), (1, 1))]), "spec.zones[0].polygon"),
+    ("a corner given twice", cam(zones=[zone((0, 0), (0, 0), (1, 0), (1, 1))]), "spec.zones[0].polygon"),
+    ("a rate below zero", cam(processing_rate=-0.1), "spec.processing_rate"),
+    ("a rate of NaN", cam(processing_rate=math.nan), "spec.processing_rate"),
+    ("a rate beyond reason", cam(processing_rate=1000), "spec.processing_rate"),
+    ("a score above one", cam(min_score=1.5), "spec.min_score"),
+    ("a mask of two points", cam(masks=[mask((0, 0), (1, 1))]), "spec.masks[0].polygon"),
+    ("a mask that is a bow tie", cam(masks=[mask((0, 0), (1, 1), (1, 0), (0, 1))]), "spec.masks[0].polygon"),
+    ("a mask of no kind", cam(masks=[mask((0, 0), (1, 0), (1, 1), kind=0)]), "spec.masks[0].kind"),
+    ("a mask without a name", cam(masks=[mask((0, 0), (1, 0), (1, 1), mask_id="")]), "spec.masks[0].mask_id"),
+    ("too many masks", cam(masks=[mask((0, 0), (1, 0), (1, 1), mask_id=f"m{i}") for i in range(65)]), "spec.masks"),
+    ("an age below zero", cam(min_track_age_s=-1), "spec.min_track_age_s"),
+    ("an age that a crossing cannot wait for", cam(min_track_age_s=3), "spec.min_track_age_s"),
+    ("a track score above one", cam(min_track_score=1.1), "spec.min_track_score"),
+    ("an anchor outside the box", cam(anchor=Point(x=0.5, y=1.5)), "spec.anchor"),
+    ("a playback that is none", cam(playback=99), "spec.playback"),
+    ("a looped stream", cam(playback=cameras_pb2.PLAYBACK_LOOP), "spec.playback"),
+    ("a live file", cam(stream_url="file:///a.mp4", playback=cameras_pb2.PLAYBACK_LIVE), "spec.playback"),
+    ("a transport that is none", cam(rtsp_transport=9), "spec.rtsp_transport"),
+    ("a file over UDP", cam(stream_url="file:///a.mp4", rtsp_transport=2), "spec.rtsp_transport"),
 ]
 
 
 @pytest.mark.parametrize(("bad", "field"), [case[1:] for case in BAD_SPECS], ids=[case[0] for case in BAD_SPECS])
-def test_a_spec_that_cannot_be_used_names_the_field(bad: CameraSpec, field: str) -> None:
-    problems = checks.spec_problems(messages.spec_of(bad), NOW)
+def test_a_spec_that_cannot_be_used_names_the_field(bad: Camera, field: str) -> None:
+    problems = checks.camera_problems(messages.camera_of(bad), NOW)
     assert fields_of(problems) == [field]
     assert problems[0].message
 
 
 GOOD_SPECS = [
-    ("the least", spec()),
-    ("a poly-line", spec(lines=[line((0, 0), (0.5, 0.5), (1, 0))])),
-    ("a closed line", spec(lines=[line((0, 0), (0.5, 0.5), (1, 0), (0, 0))])),
-    ("a concave zone", spec(zones=[zone((0, 0), (1, 0), (1, 1), (0.5, 0.2), (0, 1))])),
-    ("a line and a zone of one name", spec(lines=[UP], zones=[zone((0, 0), (1, 0), (1, 1), zone_id="gate")])),
-    ("credentials", spec(source_url="rtsps://joe:p%40ss@10.0.0.7:322/live?channel=1")),
-    ("IPv6", spec(source_url="http://[::1]:8080/live.m3u8")),
-    ("a file with blanks, encoded", spec(source_url="file:///clips/my%20clip.mp4")),
-    ("a looped file", spec(source_url="file:///a.mp4", playback=cameras_pb2.PLAYBACK_LOOP)),
-    ("UDP", spec(rtsp_transport=cameras_pb2.RTSP_TRANSPORT_UDP)),
-    ("masks, an age and a score", spec(masks=[mask((0, 0), (1, 0), (1, 1))], min_track_age_s=2.5, min_track_score=1)),
-    ("the corner of the picture", spec(lines=[line((0, 0), (1, 1))], anchor=Point(x=0.5, y=1))),
+    ("the least", cam()),
+    ("a poly-line", cam(lines=[line((0, 0), (0.5, 0.5), (1, 0))])),
+    ("a closed line", cam(lines=[line((0, 0), (0.5, 0.5), (1, 0), (0, 0))])),
+    ("a concave zone", cam(zones=[zone((0, 0), (1, 0), (1, 1), (0.5, 0.2), (0, 1))])),
+    ("a line and a zone of one name", cam(lines=[UP], zones=[zone((0, 0), (1, 0), (1, 1), zone_id="gate")])),
+    ("credentials", cam(stream_url="rtsps://joe:p%40ss@10.0.0.7:322/live?channel=1")),
+    ("IPv6", cam(stream_url="http://[::1]:8080/live.m3u8")),
+    ("a file with blanks, encoded", cam(stream_url="file:///clips/my%20clip.mp4")),
+    ("a looped file", cam(stream_url="file:///a.mp4", playback=cameras_pb2.PLAYBACK_LOOP)),
+    ("UDP", cam(rtsp_transport=cameras_pb2.RTSP_TRANSPORT_UDP)),
+    ("masks, an age and a score", cam(masks=[mask((0, 0), (1, 0), (1, 1))], min_track_age_s=2.5, min_track_score=1)),
+    ("the corner of the picture", cam(lines=[line((0, 0), (1, 1))], anchor=Point(x=0.5, y=1))),
 ]
 
 
 @pytest.mark.parametrize("good", [case[1] for case in GOOD_SPECS], ids=[case[0] for case in GOOD_SPECS])
-def test_a_spec_that_can_be_used_has_no_problem(good: CameraSpec) -> None:
-    assert checks.spec_problems(messages.spec_of(good), NOW) == []
+def test_a_spec_that_can_be_used_has_no_problem(good: Camera) -> None:
+    assert checks.camera_problems(messages.camera_of(good), NOW) == []
 
 
 @pytest.mark.parametrize("name", ["", "A", "-a", "a-", "a.b", "a_b", "a b", "a*", ">", "ä", "x" * 64])
 def test_ids_that_could_break_a_subject_or_an_url_are_refused(name: str) -> None:
-    camera = Camera(camera_id=name, site_id=name, spec=spec())
+    camera = Camera(camera_id=name, site_id=name, name="Door", stream_url="rtsp://h/live")
     assert fields_of(checks.camera_problems(messages.camera_of(camera), NOW)) == ["camera_id", "site_id"]
     assert "site_id" in fields_of(checks.site_problems(domain.Site(name, "", "UTC")))
 
@@ -178,21 +179,23 @@ def test_a_zone_changes_from_a_day_on_or_for_the_whole_history(changes, time_zon
 
 @pytest.mark.parametrize(("seconds", "fine"), [(0, True), (NOW, True), (NOW + 90_000, False), (-5, False)])
 def test_a_recording_began_after_1970_and_not_in_the_future(seconds: float, fine: bool) -> None:
-    recorded = spec(source_url="file:///a.mp4")
-    recorded.recorded_at.FromSeconds(int(seconds))
-    assert fields_of(checks.spec_problems(messages.spec_of(recorded), NOW)) == ([] if fine else ["spec.recorded_at"])
+    recorded = cam(stream_url="file:///a.mp4")
+    recorded.spec.recorded_at.FromSeconds(int(seconds))
+    assert fields_of(checks.camera_problems(messages.camera_of(recorded), NOW)) == (
+        [] if fine else ["spec.recorded_at"]
+    )
 
 
 def test_only_files_that_are_played_once_were_recorded() -> None:
-    live = spec()
-    live.recorded_at.FromSeconds(5)
-    assert fields_of(checks.spec_problems(messages.spec_of(live), NOW)) == ["spec.recorded_at"]
+    live = cam()
+    live.spec.recorded_at.FromSeconds(5)
+    assert fields_of(checks.camera_problems(messages.camera_of(live), NOW)) == ["spec.recorded_at"]
 
 
 def test_an_error_for_several_fields_says_the_first_and_how_many_more() -> None:
     with pytest.raises(InvalidInputError) as caught:
-        checks.refuse("no", checks.spec_problems(messages.spec_of(spec(source_url="", processing_rate=-1)), NOW))
-    assert "spec.source_url" in caught.value.message
+        checks.refuse("no", checks.camera_problems(messages.camera_of(cam(stream_url="", processing_rate=-1)), NOW))
+    assert "stream_url" in caught.value.message
     assert "(and 1 more)" in caught.value.message
     assert len(caught.value.fields) == 2
 
@@ -215,7 +218,7 @@ def test_over_any_history_one_version_is_one_geometry_and_versions_only_grow(his
     seen: dict[tuple[str, int], tuple] = {}
     newest: dict[str, int] = {}
     for drawn in history:
-        versioned, new = domain.versioned(messages.spec_of(spec(lines=drawn)), known)
+        versioned, new = domain.versioned(messages.camera_of(cam(lines=drawn)).spec, known)
         known = {**known, **new}
         for item in versioned.lines:
             what = (item.points, frozenset(item.classes))
@@ -226,11 +229,11 @@ def test_over_any_history_one_version_is_one_geometry_and_versions_only_grow(his
 
 def test_a_zone_that_becomes_a_queue_begins_another_series() -> None:
     zone = Zone(zone_id="till", polygon=[Point(x=0, y=0), Point(x=1, y=0), Point(x=1, y=1)])
-    first, known = domain.versioned(messages.spec_of(spec(zones=[zone])), {})
+    first, known = domain.versioned(messages.camera_of(cam(zones=[zone])).spec, {})
     zone.queue = True
-    second, new = domain.versioned(messages.spec_of(spec(zones=[zone])), known)
+    second, new = domain.versioned(messages.camera_of(cam(zones=[zone])).spec, known)
     zone.queue = False
-    third, _ = domain.versioned(messages.spec_of(spec(zones=[zone])), {**known, **new})
+    third, _ = domain.versioned(messages.camera_of(cam(zones=[zone])).spec, {**known, **new})
     assert [each.zones[0].version for each in (first, second, third)] == [1, 2, 3]
 
 
@@ -254,7 +257,7 @@ def test_a_line_or_zone_whose_picture_turns_gets_the_next_version(pictures: tupl
     found = []
     area = zone((0, 0), (1, 0), (1, 1))
     for picture in pictures:
-        versioned, new = domain.versioned(messages.spec_of(spec(lines=[UP], zones=[area])), known, picture)
+        versioned, new = domain.versioned(messages.camera_of(cam(lines=[UP], zones=[area])).spec, known, picture)
         known = {**known, **new}
         assert versioned.lines[0].version == versioned.zones[0].version
         found.append(versioned.lines[0].version)
@@ -262,8 +265,8 @@ def test_a_line_or_zone_whose_picture_turns_gets_the_next_version(pictures: tupl
 
 
 def test_a_camera_warns_until_its_lines_are_drawn_again_or_the_picture_is_back() -> None:
-    running = domain.CameraStatus(domain.ObservedState.RUNNING)
-    camera = domain.Camera("door", spec=messages.spec_of(spec(lines=[UP])))
+    running = domain.CameraObservation(domain.ObservedState.RUNNING)
+    camera = messages.camera_of(cam(lines=[UP]))
     for picture in (WIDE, TALL):
         assert not domain.with_picture_warning(camera, running).warnings
         camera = domain.with_picture(camera, picture)
@@ -273,27 +276,27 @@ def test_a_camera_warns_until_its_lines_are_drawn_again_or_the_picture_is_back()
     assert "countline cameras set door --line" in warning.hint
     back = domain.with_picture(camera, WIDE)
     assert not domain.with_picture_warning(back, running).warnings
-    renamed = domain.changed(camera, domain.Camera("door", title="Door"), ["title"])
+    renamed = domain.changed(camera, domain.Camera("door", name="Gate"), ["name"])
     assert domain.with_picture_warning(renamed, running).warnings
     redrawn = domain.changed(camera, camera, ["spec.lines"])
     assert not domain.with_picture_warning(redrawn, running).warnings
 
 
 def test_pictures_that_differ_from_the_stored_ones_are_found() -> None:
-    def shows(width: int, height: int) -> domain.CameraStatus:
-        return domain.CameraStatus(domain.ObservedState.RUNNING, width=width, height=height)
+    def shows(width: int, height: int) -> domain.CameraObservation:
+        return domain.CameraObservation(domain.ObservedState.RUNNING, width=width, height=height)
 
     stored = {"new": None, "same": WIDE, "larger": WIDE, "turned": WIDE, "closed": WIDE, "gone": WIDE}
-    statuses = {
+    observations = {
         "new": shows(640, 360), "same": shows(640, 360), "larger": shows(1920, 1080), "turned": shows(360, 640),
         "closed": shows(0, 0), "unknown": shows(1, 1),
     }  # fmt: skip
-    assert changed_pictures(stored, statuses) == {"new": WIDE, "turned": TALL}
+    assert changed_pictures(stored, observations) == {"new": WIDE, "turned": TALL}
 
 
 def test_a_caller_cannot_choose_a_version() -> None:
     drawn = Line(line_id="gate", version=9, points=UP.points)
-    versioned, _ = domain.versioned(messages.spec_of(spec(lines=[drawn])), {})
+    versioned, _ = domain.versioned(messages.camera_of(cam(lines=[drawn])).spec, {})
     assert versioned.lines[0].version == 1
 
 
@@ -338,17 +341,17 @@ def test_a_stored_secret_is_kept_for_the_same_host_and_user_alone(new: str, stor
 
 
 def test_a_mask_of_a_message_that_is_sent_without_one_names_what_is_set() -> None:
-    camera = Camera(title="x", spec=spec(disabled=True))
-    assert messages.set_paths(camera) == ["title", "spec.source_url", "spec.disabled"]
+    camera = Camera(camera_id="door", name="x", stream_url="rtsp://h/live", spec=CameraSpec(min_score=0.5))
+    assert messages.set_paths(camera) == ["name", "stream_url", "spec.min_score"]
 
 
 def test_a_field_in_the_mask_that_is_not_set_is_cleared() -> None:
-    stored = Camera(camera_id="a", title="t", spec=spec(lines=[UP], anchor=Point(x=0.5, y=0.5), min_score=0.5))
-    changed = _changed(stored, Camera(), "title", "spec.lines", "spec.anchor", "spec.min_score")
-    assert (changed.title, len(changed.spec.lines), changed.spec.min_score) == ("", 0, 0.0)
+    stored = cam(lines=[UP], anchor=Point(x=0.5, y=0.5), min_score=0.5)
+    changed = _changed(stored, Camera(), "name", "spec.lines", "spec.anchor", "spec.min_score")
+    assert (changed.name, len(changed.spec.lines), changed.spec.min_score) == ("", 0, 0.0)
     assert not changed.spec.HasField("anchor")
-    assert changed.spec.source_url == stored.spec.source_url
-    assert _changed(stored, Camera(title="n"), "*").spec == CameraSpec()
+    assert changed.stream_url == stored.stream_url
+    assert _changed(stored, Camera(name="n"), "*").spec == CameraSpec()
 
 
 def _changed(stored: Camera, update: Camera, *paths: str) -> Camera:
@@ -368,7 +371,7 @@ def ground(image: list, places: list) -> cameras_pb2.GroundPlane:
 
 
 def test_four_points_that_fix_a_ground_are_taken() -> None:
-    assert checks.spec_problems(messages.spec_of(spec(ground_plane=ground(IMAGE, STREET))), 0.0) == []
+    assert checks.camera_problems(messages.camera_of(cam(ground_plane=ground(IMAGE, STREET))), 0.0) == []
 
 
 @pytest.mark.parametrize(
@@ -385,7 +388,7 @@ def test_four_points_that_fix_a_ground_are_taken() -> None:
     ],
 )
 def test_points_that_fix_no_ground_are_refused_by_field(image: list, places: list, problem: str) -> None:
-    (found,) = checks.spec_problems(messages.spec_of(spec(ground_plane=ground(image, places))), 0.0)
+    (found,) = checks.camera_problems(messages.camera_of(cam(ground_plane=ground(image, places))), 0.0)
     assert found.field.startswith("spec.ground_plane.points")
     assert problem in found.message
 
@@ -400,7 +403,7 @@ def test_the_data_plane_takes_the_grounds_that_are_stored_and_no_others(image_mo
         return [((x + dx) * scale, (y + dy) * scale) for (x, y), (dx, dy) in zip(CORNERS, moved, strict=True)]
 
     image, places = [(min(max(x, 0), 1), min(max(y, 0), 1)) for x, y in drawn(image_moved, 1)], drawn(ground_moved, 30)
-    stored = not checks.spec_problems(messages.spec_of(spec(ground_plane=ground(image, places))), 0.0)
+    stored = not checks.camera_problems(messages.camera_of(cam(ground_plane=ground(image, places))), 0.0)
     try:
         GroundPlane(tuple(zip(image, places, strict=True)))
     except GeometryError:

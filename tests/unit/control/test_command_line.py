@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from countline.v1 import cameras_pb2
-from countline.v1.cameras_pb2 import Camera, CameraError, CameraSpec, CameraStatus, Line, Point
+from countline.v1.cameras_pb2 import Camera, CameraError, CameraObservation, CameraSpec, Line, Point
 from countline_common.cli.app import app
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.grpc.paging import next_token, page
@@ -53,15 +53,14 @@ def test_points_that_are_shown_can_be_given_again(pairs: list) -> None:
 
 
 STORED = CameraSpec(
-    source_url="rtsp://joe:***@h/live",
     processing_rate=5,
     lines=[parse_line("a:0,0,1,1"), parse_line("b:0,1,1,0")],
 )
 
 
 def test_only_what_is_given_is_in_the_mask() -> None:
-    spec, paths = changed_spec(STORED, Changes(processing_rate=9.0, disabled=False))
-    assert paths == ["spec.processing_rate", "spec.disabled"]
+    spec, paths = changed_spec(STORED, Changes(processing_rate=9.0, min_score=0.0))
+    assert paths == ["spec.processing_rate", "spec.min_score"]
     assert (spec.processing_rate, len(spec.lines)) == (9.0, 2)
     assert changed_spec(STORED, Changes())[1] == []
 
@@ -181,10 +180,10 @@ def test_what_cannot_be_asked_for_is_an_error_that_says_what_to_give(
 def test_the_list_of_cameras_shows_faults_and_warnings() -> None:
     """A camera whose picture turned was plainly `running` in the list; the warning was in `cameras show` alone."""
     warning = CameraError(code="picture_changed", message="lines were drawn on 640x360", hint="draw them again")
-    running = cameras_pb2.CAMERA_STATE_RUNNING
-    state = row(Camera(camera_id="door", status=CameraStatus(state=running, warnings=[warning])))[2]
+    running = cameras_pb2.OBSERVED_STATE_RUNNING
+    state = row(Camera(camera_id="door", observed=CameraObservation(state=running, warnings=[warning])))[4]
     assert str(state) == "running; warning: lines were drawn on 640x360"
-    assert str(row(Camera(camera_id="door", status=CameraStatus(state=running)))[2]) == "running"
+    assert str(row(Camera(camera_id="door", observed=CameraObservation(state=running)))[4]) == "running"
 
 
 @pytest.mark.parametrize(
@@ -195,6 +194,8 @@ def test_the_list_of_cameras_shows_that_a_worker_does_not_keep_up(
     source_fps: float, rate: float, counted_fps: float, shown: str
 ) -> None:
     """A worker that dropped most frames of its cameras looked like one that had all of them."""
-    status = CameraStatus(state=cameras_pb2.CAMERA_STATE_RUNNING, source_fps=source_fps, processed_fps=counted_fps)
-    camera = Camera(camera_id="door", spec=cameras_pb2.CameraSpec(processing_rate=rate), status=status)
-    assert str(row(camera)[3]) == shown
+    observed = CameraObservation(
+        state=cameras_pb2.OBSERVED_STATE_RUNNING, source_fps=source_fps, processed_fps=counted_fps
+    )
+    camera = Camera(camera_id="door", spec=cameras_pb2.CameraSpec(processing_rate=rate), observed=observed)
+    assert str(row(camera)[5]) == shown

@@ -1,4 +1,4 @@
-"""Leases and statuses in memory, on a clock that the test moves."""
+"""Leases and observations in memory, on a clock that the test moves."""
 
 import pytest
 
@@ -6,11 +6,12 @@ from countline_common.errors import ConflictError
 from countline_control.cameras.domain import (
     Camera,
     CameraFault,
+    CameraObservation,
     CameraSpec,
-    CameraStatus,
     ObservedState,
     PlaybackMode,
 )
+from countline_control.cameras.lifecycle import WantedStatus
 from countline_control.workers.domain import AssignableCamera, CameraReport, Holder, StoredWorker, WorkerReport
 from countline_control.workers.finished import FINISHED_SETTLES_S
 from countline_control.workers.fleet import Fleet
@@ -37,17 +38,22 @@ def fleet(clock: Clock) -> Fleet:
     return Fleet(LEASE_S, clock, clock)
 
 
-def camera(camera_id: str = "door", url: str = "rtsp://h/live", **fields: object) -> AssignableCamera:
+def camera(
+    camera_id: str = "door",
+    url: str = "rtsp://h/live",
+    status: WantedStatus = WantedStatus.ACTIVE,
+    **fields: object,
+) -> AssignableCamera:
     playback = PlaybackMode.FAST if url.startswith("file") else PlaybackMode.LIVE
-    spec = CameraSpec(source_url=url, playback=playback, **fields)
-    return assignable(Camera(camera_id, "lab", spec=spec), "UTC")
+    spec = CameraSpec(playback=playback, **fields)
+    return assignable(Camera(camera_id, "lab", stream_url=url, status=status, spec=spec), "UTC")
 
 
 def request(
     worker_id: str = "w1", instance: str = "a", capacity: int = 2, fault: CameraFault | None = None, **states: str
 ) -> WorkerReport:
     reports = [
-        CameraReport(name, int(epoch), CameraStatus(state, fault=fault))
+        CameraReport(name, int(epoch), CameraObservation(state, fault=fault))
         for key, state in states.items()
         for name, _, epoch in [key.partition("_")]
     ]
@@ -112,9 +118,9 @@ def test_a_status_for_another_epoch_or_from_another_process_is_not_believed(flee
     fleet.set_cameras([camera()])
     fleet.registry.introduce(request())
     carry_out(fleet, epoch=4)
-    assert fleet.status("door").state == ObservedState.STARTING
+    assert fleet.status("door").state == ObservedState.PROBING
     fleet.report(request(door_3=failed))
-    assert fleet.status("door").state == ObservedState.STARTING
+    assert fleet.status("door").state == ObservedState.PROBING
     fleet.report(request(door_4=running))
     assert fleet.status("door").state == running
     fleet.registry.introduce(request("w2"))
@@ -179,7 +185,7 @@ def test_a_changed_file_is_played_again_and_a_deleted_one_forgotten(fleet: Fleet
     fleet.report(request(door_0=ObservedState.FINISHED))
     fleet.note_finished(fleet.newly_finished(), set())
     carry_out(fleet)
-    fleet.set_cameras([camera(url="file:///a.mp4", disabled=True)])
+    fleet.set_cameras([camera(url="file:///a.mp4", status=WantedStatus.PAUSED)])
     assert fleet.outdated_finished() == set()
     fleet.set_cameras([camera(url="file:///a.mp4", min_score=0.5)])
     assert fleet.outdated_finished() == {"door"}

@@ -8,8 +8,9 @@ from countline_control.cameras import messages as camera_messages
 from countline_control.cameras.domain import (
     Camera,
     CameraFault,
+    CameraObservation,
     CameraSpec,
-    CameraStatus,
+    GeoPosition,
     GroundPoint,
     LineSpec,
     MaskSpec,
@@ -18,6 +19,7 @@ from countline_control.cameras.domain import (
     TransportMode,
     ZoneSpec,
 )
+from countline_control.cameras.lifecycle import WantedStatus
 from countline_control.models import messages as model_messages
 from countline_control.models.domain import GoldenResult, GoldenState, Validation
 from countline_control.workers import messages as worker_messages
@@ -27,7 +29,6 @@ from countline_models.deploy import CountedLine
 GOLDEN_FINGERPRINT = "edceb445c60789b68cd126a61a9ec630"
 SQUARE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))
 SPEC = CameraSpec(
-    source_url="rtsp://joe:secret@h/live",
     model="net@2",
     lines=(LineSpec("gate", ((0.1, 0.5), (0.9, 0.5)), ("person",), 3),),
     zones=(ZoneSpec("till", SQUARE, ("person", "vehicle"), 2, queue=True),),
@@ -37,14 +38,28 @@ SPEC = CameraSpec(
     playback=PlaybackMode.LIVE,
     recorded_at=1_700_000_000.25,
     rtsp_transport=TransportMode.UDP,
-    disabled=True,
     min_track_age_s=1.5,
     min_track_score=0.125,
     masks=(MaskSpec("tree", SQUARE, MaskKind.IGNORE), MaskSpec("hall", SQUARE, MaskKind.INCLUDE)),
     ground_plane=(GroundPoint((0.25, 0.5), -1.5, 30.0),),
 )
+CAMERA = Camera(
+    camera_id="door",
+    site_id="here",
+    name="Door",
+    stream_url="rtsp://joe:secret@h/live",
+    location="main entrance",
+    position=GeoPosition(52.5, 13.25),
+    floor="1",
+    status=WantedStatus.ACTIVE,
+    tags=("north", "glass"),
+    spec=SPEC,
+    revision=7,
+    created_at=1_700_000_000.5,
+    updated_at=1_700_000_009.5,
+)
 PICTURE = PictureShape((360, 640), Orientation.COUNTERCLOCKWISE)
-STATUS = CameraStatus(
+STATUS = CameraObservation(
     state=ObservedState.FAILED,
     worker_id="worker-1",
     epoch=4,
@@ -58,6 +73,7 @@ STATUS = CameraStatus(
     fault=CameraFault("unreachable", "no route", "see the cable"),
     last_frame_at=1_700_000_000.5,
     reported_at=1_700_000_001.0,
+    since=1_699_999_999.5,
     progress=0.5,
     model="net@2",
     follower_model="net@1",
@@ -67,7 +83,7 @@ STATUS = CameraStatus(
 
 
 def test_a_camera_with_every_field_comes_back_as_it_was() -> None:
-    camera = Camera("door", "lab", "Front", SPEC, 7, 1_700_000_000.125, 1_700_000_001.125, PICTURE)
+    camera = replace(CAMERA, picture=PICTURE)
     message = camera_messages.camera_message(camera)
     assert camera_messages.camera_of(message) == camera
     unset = {field.name for field in cameras_pb2.CameraSpec.DESCRIPTOR.fields} - {
@@ -84,10 +100,10 @@ def test_an_empty_spec_sets_no_field() -> None:
 
 
 def test_a_status_with_every_field_comes_back_as_it_was() -> None:
-    message = camera_messages.status_message(STATUS)
-    assert camera_messages.status_of(message) == STATUS
-    assert len(message.ListFields()) == len(cameras_pb2.CameraStatus.DESCRIPTOR.fields)
-    assert worker_messages.status_from_json(worker_messages.status_json(STATUS)) == STATUS
+    message = camera_messages.observation_message(STATUS)
+    assert camera_messages.observation_of(message) == STATUS
+    assert len(message.ListFields()) == len(cameras_pb2.CameraObservation.DESCRIPTOR.fields)
+    assert worker_messages.observation_from_json(worker_messages.observation_json(STATUS)) == STATUS
 
 
 def test_numbers_that_the_contract_does_not_define_are_unknown() -> None:
@@ -110,19 +126,19 @@ def test_a_validation_comes_back_as_it_was() -> None:
 
 def test_the_fingerprint_of_a_file_stays_what_it_was() -> None:
     """The database stores it: another value would replay every finished file."""
-    assert worker_messages.fingerprint(replace(SPEC, source_url="file:///recordings/a.mp4")) == GOLDEN_FINGERPRINT
+    camera = replace(CAMERA, stream_url="file:///recordings/a.mp4")
+    assert worker_messages.fingerprint(camera) == GOLDEN_FINGERPRINT
 
 
 def test_a_password_is_not_part_of_the_fingerprint() -> None:
     """The database stores it in the clear: a password could be guessed from it."""
-    other = replace(SPEC, source_url="rtsp://joe:changed@h/live")
-    assert worker_messages.fingerprint(other) == worker_messages.fingerprint(SPEC)
-    moved = replace(SPEC, source_url="rtsp://joe:secret@h2/live")
-    assert worker_messages.fingerprint(moved) != worker_messages.fingerprint(SPEC)
+    other = replace(CAMERA, stream_url="rtsp://joe:changed@h/live")
+    assert worker_messages.fingerprint(other) == worker_messages.fingerprint(CAMERA)
+    moved = replace(CAMERA, stream_url="rtsp://joe:secret@h2/live")
+    assert worker_messages.fingerprint(moved) != worker_messages.fingerprint(CAMERA)
 
 
 def test_a_camera_without_a_readable_password_is_not_assigned() -> None:
-    camera = Camera("door", "here", "", replace(SPEC, disabled=False), 1, 0.0, 0.0)
-    assert not worker_messages.assignable(camera, "UTC").camera.spec.disabled
-    unreadable = replace(camera, spec=replace(camera.spec, source_url="rtsp://joe:***@h/live"))
-    assert worker_messages.assignable(unreadable, "UTC").camera.spec.disabled
+    assert worker_messages.assignable(CAMERA, "UTC").camera.status is WantedStatus.ACTIVE
+    unreadable = replace(CAMERA, stream_url="rtsp://joe:***@h/live")
+    assert worker_messages.assignable(unreadable, "UTC").camera.status is WantedStatus.INACTIVE

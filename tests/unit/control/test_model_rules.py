@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from countline.v1 import models_pb2
 from countline.v1.models_pb2 import ModelTuning
 from countline_common.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
-from countline_control.cameras.domain import CameraStatus, ObservedState
+from countline_control.cameras.domain import CameraObservation, ObservedState
 from countline_control.models import checks, domain, messages, routing
 from countline_control.models.domain import (
     ModelChoice,
@@ -208,13 +208,13 @@ def test_a_number_stands_for_one_content(
 
 
 def test_only_a_worker_that_holds_a_camera_is_waited_for() -> None:
-    starting, waiting = ObservedState.STARTING, ObservedState.WAITING
-    statuses = {
-        "held": CameraStatus(starting, worker_id="w"),
-        "opening": CameraStatus(starting, worker_id="w", reported_at=1.0),
-        "nobodys": CameraStatus(waiting),
+    probing, waiting = ObservedState.PROBING, ObservedState.WAITING
+    observations = {
+        "held": CameraObservation(probing, worker_id="w"),
+        "opening": CameraObservation(probing, worker_id="w", reported_at=1.0),
+        "nobodys": CameraObservation(waiting),
     }
-    assert routing.unreported(["opening", "nobodys", "new", "held"], statuses) == ("held", "new")
+    assert routing.unreported(["opening", "nobodys", "new", "held"], observations) == ("held", "new")
     checks.check_reported(())
     with pytest.raises(UnavailableError, match="which version counts held, new"):
         checks.check_reported(("held", "new"))

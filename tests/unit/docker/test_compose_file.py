@@ -8,10 +8,14 @@ import pytest
 import yaml
 from tests.fixtures.repository import REPOSITORY
 
+from countline_common.secrets.core_dumps import LIMIT_BYTES
+
 DOCKER = REPOSITORY / "docker"
 PARTS = {"init", "postgres", "nats", "triton", "triton-gpu", "control-plane", "ingest", "api", "worker", "worker-gpu"}
-SERVICES = {*PARTS, "gateway", "demo"}
-OURS = {"init", "triton", "control-plane", "ingest", "api", "worker", "worker-gpu", "gateway", "demo"}
+SERVICES = {*PARTS, "gateway", "demo", "protect-audit"}
+ONCE = {"init": "no", "demo": "no", "protect-audit": "on-failure:5"}
+"""Services that end, and when they are started again."""
+OURS = {"init", "triton", "control-plane", "ingest", "api", "worker", "worker-gpu", "gateway", *ONCE}
 
 
 @cache
@@ -83,7 +87,8 @@ def test_a_part_has_no_privilege_a_limit_and_a_root_that_cannot_be_written(name:
     assert not {"privileged", "cap_add", "pid", "ipc", "devices"} & set(part)
     assert part["mem_limit"]
     assert part["pids_limit"]
-    assert part["restart"] == ("no" if name in {"init", "demo"} else "unless-stopped")
+    assert part["ulimits"] == {"core": LIMIT_BYTES}
+    assert part["restart"] == ONCE.get(name, "unless-stopped")
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES - OURS))
@@ -123,10 +128,11 @@ def test_each_service_mounts_the_secrets_of_its_own_and_only_init_all_of_them():
     }
     assert mounted.pop("init") == {
         "credentials", "secrets-control", "secrets-analytics", "secrets-worker", "secrets-triton",
-        "secrets-nats", "secrets-postgres",
+        "secrets-nats", "secrets-postgres", "secrets-audit",
     }  # fmt: skip
     assert {name: found for name, found in mounted.items() if found} == {
         "postgres": {"secrets-postgres"},
+        "protect-audit": {"secrets-audit"},
         "nats": {"secrets-nats"},
         "triton": {"secrets-triton"},
         "triton-gpu": {"secrets-triton"},
@@ -136,6 +142,15 @@ def test_each_service_mounts_the_secrets_of_its_own_and_only_init_all_of_them():
         "worker": {"secrets-worker"},
         "worker-gpu": {"secrets-worker"},
     }
+
+
+def test_the_audit_is_protected_at_each_start_once_its_tables_exist():
+    """By a service that reaches PostgreSQL and nothing else, and that no other service waits for."""
+    protecting = service("protect-audit")
+    assert protecting["command"] == ["countline", "audit", "protect", "--dsn-file", "/secrets/superuser-dsn"]
+    assert protecting["networks"] == ["database"]
+    assert protecting["depends_on"]["control-plane"] == {"condition": "service_healthy"}
+    assert not [name for name in SERVICES if "protect-audit" in service(name).get("depends_on", ())]
 
 
 def test_no_password_stands_in_the_environment():

@@ -7,9 +7,10 @@ import pytest
 from tests.fixtures.docker.images import DOCKER, load
 
 from countline_common.grpc.tokens import TokenVerifier
+from countline_control.audit.setup import audit_signer
 
 VOLUMES = ("credentials", "secrets-control", "secrets-analytics", "secrets-worker", "secrets-triton",
-           "secrets-nats", "secrets-postgres",
+           "secrets-nats", "secrets-postgres", "secrets-audit",
            "models", "run")  # fmt: skip
 
 
@@ -37,6 +38,7 @@ def test_each_service_gets_the_secrets_of_its_own(volumes: Path):
     assert given == {
         "secrets-control": [
             "admin-password",
+            "audit-key.pem",
             "auth-dsn",
             "cameras-dsn",
             "master-key",
@@ -50,6 +52,7 @@ def test_each_service_gets_the_secrets_of_its_own(volumes: Path):
         "secrets-triton": ["triton-secret"],
         "secrets-nats": ["authorization.conf"],
         "secrets-postgres": ["analytics-password", "auth-password", "cameras-password", "postgres-password"],
+        "secrets-audit": ["superuser-dsn"],
     }
 
 
@@ -74,6 +77,8 @@ def test_passwords_differ_and_fit_the_addresses_that_carry_them(volumes: Path):
     for volume, name in (("control", "auth"), ("control", "cameras"), ("analytics", "analytics")):
         address = f"postgresql://{name}:{passwords[name]}@postgres:5432/{name}"
         assert found[f"secrets-{volume}/{name}-dsn"].strip() == address
+    superuser = found["secrets-postgres/postgres-password"].strip()
+    assert found["secrets-audit/superuser-dsn"].strip() == f"postgresql://postgres:{superuser}@postgres:5432/auth"
 
 
 def test_the_worker_is_known_by_the_key_that_analytics_has(volumes: Path):
@@ -82,6 +87,13 @@ def test_the_worker_is_known_by_the_key_that_analytics_has(volumes: Path):
     compose = (DOCKER / "compose.yaml").read_text()
     assert f"COUNTLINE_WORKER_NAME: {principal.name}\n" in compose
     assert principal.permissions == {"worker:connect", "worker:report"}
+
+
+def test_the_audit_is_signed_with_a_key_that_is_in_the_backup(volumes: Path):
+    """The volume with the secrets of the control-plane is read-only, so auth cannot make the key itself."""
+    key = volumes / "credentials" / "audit-key.pem"
+    assert key.read_text() == (volumes / "secrets-control" / "audit-key.pem").read_text()
+    assert audit_signer(key).public.pem.startswith("-----BEGIN PUBLIC KEY-----")
 
 
 def test_the_shipped_models_are_there_for_triton(volumes: Path):

@@ -33,8 +33,8 @@ def clip() -> SiteClip:
 
 def test_a_clip_becomes_a_camera_that_plays_it_in_a_loop() -> None:
     camera = clip().camera()
-    assert (camera.camera_id, camera.site_id, camera.title) == ("plaza", "demo", "Market square")
-    assert camera.spec.source_url == "file:///data/demo/plaza.mp4"
+    assert (camera.camera_id, camera.site_id, camera.name) == ("plaza", "demo", "Market square")
+    assert camera.stream_url == "file:///data/demo/plaza.mp4"
     assert camera.spec.model == "demo_detector"
     assert camera.spec.playback == cameras_pb2.PLAYBACK_LOOP
     assert [line.line_id for line in camera.spec.lines] == ["middle", "edge"]

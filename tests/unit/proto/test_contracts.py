@@ -55,7 +55,7 @@ def test_every_method_with_a_permission_says_how_its_resource_is_found(method: M
 
 
 GRPC_ONLY = {
-    "countline.v1.WorkerService.ListCameraStatuses",
+    "countline.v1.WorkerService.ListCameraObservations",
     "countline.v1.ModelService.ListServing",
     "countline.v1.KeyService.ExchangeKey",
     "countline.v1.OidcService.StartOidcLogin",

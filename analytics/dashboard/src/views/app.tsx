@@ -5,8 +5,8 @@ import type { Api } from "../api";
 import { count, percent } from "../format";
 import type { SessionKeeper } from "../session";
 import { Store } from "../store";
+import { AccountDialog } from "./account";
 import { Cameras } from "./cameras";
-import { FactorDialog } from "./factor";
 import { Header } from "./header";
 import { Login } from "./login";
 import { inviteOf, Register } from "./register";
@@ -34,7 +34,7 @@ export function App({ api, sessions, socketUrl }: Props) {
 
 function Dashboard({ api, username, socketUrl }: { api: Api; username: string; socketUrl: string }) {
   const [store] = useState(() => new Store(api, socketUrl));
-  const [showsFactor, setShowsFactor] = useState(false);
+  const [showsAccount, setShowsAccount] = useState(false);
   useEffect(() => {
     store.start();
     return () => store.stop();
@@ -45,10 +45,10 @@ function Dashboard({ api, username, socketUrl }: { api: Api; username: string; s
       <Header
         store={store}
         username={username}
-        onFactor={() => setShowsFactor(true)}
+        onAccount={() => setShowsAccount(true)}
         onLogout={() => void api.logout()}
       />
-      {showsFactor && <FactorDialog api={api} onClose={() => setShowsFactor(false)} />}
+      {showsAccount && <AccountDialog api={api} onClose={() => setShowsAccount(false)} />}
       <Cameras store={store} api={api} />
       <div class="unseen" role="status" aria-live="polite">
         {store.announcement}

@@ -1,7 +1,7 @@
 /** One camera: picture, state, counters and their coverage. */
 
 import { useSignal } from "@preact/signals";
-import type { Camera, CameraState, CameraStatus } from "../contract";
+import type { Camera, CameraObservation, CameraStatus, ObservedState } from "../contract";
 import { fps, latency, percent, span, UNKNOWN, warningsOf } from "../format";
 import type { Store } from "../store";
 import { Counters } from "./counters";
@@ -23,21 +23,28 @@ interface Props {
   onEnlarge: () => void;
 }
 
-const STATES: Record<CameraState | "silent", string> = {
+type Shown = ObservedState | CameraStatus | "silent";
+
+const STATES: Record<Shown, string> = {
+  active: "Active",
+  inactive: "Inactive",
+  paused: "Paused",
+  retired: "Retired",
   waiting: "Waiting for a worker",
+  probing: "Opening the source",
   starting: "Starting",
   running: "Running",
-  reconnecting: "Reconnecting",
+  degraded: "Degraded",
+  offline: "Offline",
   failed: "Failed",
   finished: "Finished",
-  disabled: "Disabled",
   silent: "No report",
 };
 
 export function Card({ store, camera, chosen, onChoose, large, onEnlarge }: Props) {
   const status = store.status(camera).value;
-  const state = shownState(status, store.now.value);
-  const name = camera.title || camera.camera_id;
+  const state = shownState(camera, status, store.now.value);
+  const { name } = camera;
   const lines = [...(camera.spec?.lines ?? []).map((line) => line.line_id), ...store.removedLines(camera)];
   return (
     <article
@@ -62,7 +69,7 @@ export function Card({ store, camera, chosen, onChoose, large, onEnlarge }: Prop
               {name}
             </button>
           </h2>
-          {camera.title && camera.title !== camera.camera_id && <code class="camera-id">{camera.camera_id}</code>}
+          {name !== camera.camera_id && <code class="camera-id">{camera.camera_id}</code>}
         </header>
         {lines.length === 0 ? (
           <NoLines cameraId={camera.camera_id} />
@@ -80,7 +87,7 @@ export function Card({ store, camera, chosen, onChoose, large, onEnlarge }: Prop
 function Stage(props: {
   store: Store;
   camera: Camera;
-  status: CameraStatus;
+  status: CameraObservation;
   state: string;
   large: boolean;
   onEnlarge: () => void;
@@ -116,18 +123,18 @@ function Stage(props: {
   );
 }
 
-function Badge({ status, state }: { status: CameraStatus; state: string }) {
+function Badge({ status, state }: { status: CameraObservation; state: string }) {
   return (
     <span class={`badge ${state}`}>
       <span class="dot" aria-hidden="true" />
-      {STATES[state as CameraState] ?? state}
+      {STATES[state as Shown] ?? state}
       {state === "silent" && status.reported_at && ` since ${new Date(status.reported_at).toLocaleTimeString()}`}
     </span>
   );
 }
 
 /** Shows why there is no live picture, and what to do. */
-function Missing({ status, state, ageS }: { status: CameraStatus; state: string; ageS: number | null }) {
+function Missing({ status, state, ageS }: { status: CameraObservation; state: string; ageS: number | null }) {
   if (status.error) {
     return (
       <div class="missing fault" data-error={status.error.code}>
@@ -151,8 +158,10 @@ function Missing({ status, state, ageS }: { status: CameraStatus; state: string;
 
 const EXPLAINED: Partial<Record<string, string>> = {
   waiting: "No worker has this camera yet.",
-  starting: "Opening the source and loading the model …",
-  disabled: "This camera is disabled.",
+  probing: "Opening the source …",
+  starting: "Loading the model …",
+  inactive: "This camera is switched off.",
+  paused: "This camera is paused.",
   finished: "The file has ended.",
 };
 
@@ -174,7 +183,7 @@ function TodaysCoverage({ store, camera }: { store: Store; camera: Camera }) {
   );
 }
 
-function Vitals({ status }: { status: CameraStatus }) {
+function Vitals({ status }: { status: CameraObservation }) {
   const { processed_fps: processed, source_fps: source, latency_s: delay, frames_dropped: dropped } = status;
   return (
     <dl class="vitals">
@@ -195,7 +204,7 @@ function Vitals({ status }: { status: CameraStatus }) {
 }
 
 /** Shows what a person should know about a source that is read all the same, and what to do. */
-function Warnings({ camera, status }: { camera: Camera; status: CameraStatus }) {
+function Warnings({ camera, status }: { camera: Camera; status: CameraObservation }) {
   const warnings = warningsOf(camera, status);
   if (warnings.length === 0) return null;
   return (
@@ -209,9 +218,10 @@ function Warnings({ camera, status }: { camera: Camera; status: CameraStatus }) 
   );
 }
 
-function shownState(status: CameraStatus, now: Date): CameraState | "silent" {
+function shownState(camera: Camera, status: CameraObservation, now: Date): Shown {
+  if (camera.status !== "active") return camera.status;
   const state = status.state ?? "waiting";
-  if (state !== "running" || !status.reported_at) return state;
+  if ((state !== "running" && state !== "degraded") || !status.reported_at) return state;
   const age = (now.getTime() - Date.parse(status.reported_at)) / 1000;
   return age > REPORTED_WITHIN_S ? "silent" : state;
 }

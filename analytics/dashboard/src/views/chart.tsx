@@ -53,7 +53,7 @@ export function Chart({ store, api, cameras, camera, onChoose }: Props) {
           <Choice label="Camera" value={camera.camera_id} onChange={onChoose}>
             {cameras.map((one) => (
               <option key={one.camera_id} value={one.camera_id}>
-                {one.title || one.camera_id}
+                {one.name}
               </option>
             ))}
           </Choice>

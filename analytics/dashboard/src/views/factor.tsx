@@ -34,26 +34,21 @@ export function FactorSetup({ api, enabled, onDone }: { api: Api; enabled: boole
   );
 }
 
-/** What a user can do with the own second factor, in a dialog. */
-export function FactorDialog({ api, onClose }: { api: Api; onClose: () => void }) {
+/** What a user can do with the own second factor. */
+export function FactorPanel({ api }: { api: Api }) {
   const [factor, setFactor] = useState<Factor | null>(null);
   const [trouble, setTrouble] = useState<string | null>(null);
   const [task, setTask] = useState<"setup" | "codes" | "off" | null>(null);
-  const dialog = useRef<HTMLDialogElement>(null);
 
   function show(): void {
     setTask(null);
     api.factor().then(setFactor, (error: unknown) => setTrouble(errorText(error)));
   }
 
-  useEffect(() => {
-    dialog.current?.showModal();
-    show();
-  }, []);
+  useEffect(show, []);
 
   return (
-    <dialog ref={dialog} class="sheet" aria-labelledby="factor-title" onClose={onClose}>
-      <h2 id="factor-title">Second factor</h2>
+    <>
       {trouble && (
         <p class="trouble" role="alert">
           {trouble}
@@ -72,10 +67,7 @@ export function FactorDialog({ api, onClose }: { api: Api; onClose: () => void }
           }}
         />
       )}
-      <button type="button" class="quiet" onClick={() => dialog.current?.close()}>
-        Close
-      </button>
-    </dialog>
+    </>
   );
 }
 

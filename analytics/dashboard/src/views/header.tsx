@@ -9,11 +9,11 @@ import { Logo } from "./icons";
 interface Props {
   store: Store;
   username: string;
-  onFactor: () => void;
+  onAccount: () => void;
   onLogout: () => void;
 }
 
-export function Header({ store, username, onFactor, onLogout }: Props) {
+export function Header({ store, username, onAccount, onLogout }: Props) {
   return (
     <header class="top">
       <h1 class="brand">
@@ -24,8 +24,8 @@ export function Header({ store, username, onFactor, onLogout }: Props) {
       <Link store={store} />
       <div class="who">
         <span class="username">{username}</span>
-        <button type="button" class="quiet" onClick={onFactor}>
-          Second factor
+        <button type="button" class="quiet" onClick={onAccount}>
+          Account
         </button>
         <button type="button" class="quiet" onClick={onLogout}>
           Log out

@@ -34,7 +34,7 @@ class Painter {
   }
 
   configure(camera: Camera): void {
-    const { width, height } = camera.status ?? {};
+    const { width, height } = camera.observed ?? {};
     const sourceSize = this.bitmap || !width || !height ? this.scene.sourceSize : ([width, height] as const);
     this.scene = { ...this.scene, sourceSize, lines: camera.spec?.lines ?? [], zones: camera.spec?.zones ?? [] };
     this.schedule();
@@ -132,7 +132,7 @@ export function Picture({ store, camera, onShown }: { store: Store; camera: Came
       ref={canvas}
       class="picture"
       role="img"
-      aria-label={`Live picture of ${camera.title || camera.camera_id}${lines && `, with the lines ${lines}`}`}
+      aria-label={`Live picture of ${camera.name}${lines && `, with the lines ${lines}`}`}
     />
   );
 }

@@ -32,9 +32,10 @@ class Role:
     revision: int = 1
 
 
-_GUEST: Final = frozenset({Permission.SELF_READ, Permission.CAMERA_READ, Permission.ANALYTICS_READ})
+_GUEST: Final = frozenset(
+    {Permission.SELF_READ, Permission.SELF_WRITE, Permission.CAMERA_READ, Permission.ANALYTICS_READ}
+)
 _VIEWER: Final = _GUEST | {
-    Permission.SELF_WRITE,
     Permission.TRUTH_READ,
     Permission.MODEL_READ,
     Permission.WORKER_READ,

@@ -135,6 +135,11 @@ class FactorState:
             raise WrongCodeError("is wrong")
         return replace(self, recovery=self.recovery - {hashed}), Proof.RECOVERY_CODE
 
+    def asks_like(self, earlier: "FactorState") -> bool:
+        """Whether logins ask for codes of the same secret as in an earlier state, or as little for any."""
+        texts = [state.active.text if state.active is not None else None for state in (self, earlier)]
+        return texts[0] == texts[1]
+
     def with_recovery(self, recovery: Iterable[bytes]) -> "FactorState":
         """Return the state with other recovery codes."""
         return replace(self, recovery=frozenset(recovery))

@@ -13,6 +13,7 @@ from countline_control.auth.base import hash_of, place_of
 from countline_control.auth.domain import StoredUser
 from countline_control.auth.factor.domain import WrongCodeError
 from countline_control.auth.factor.store import FactorStore, StoredChallenge, get_challenge, take_challenge
+from countline_control.auth.limiter import Attempt
 from countline_control.auth.messages import tokens_message
 from countline_control.auth.profiles import ProfileMethods
 from countline_control.data_keys import DataKeys
@@ -38,7 +39,7 @@ class FactorLoginMethods(ProfileMethods, AccountMethods):
         hashed = hash_of(request.challenge)
         challenge, user = await self._challenged(hashed)
         about(place_of(user))
-        await self._count(user, context)
+        attempt = await self._count(user, context)
         async with self._database.begin() as connection:
             user = await self._logged_in(connection, user)
             before = await self._factors.load(connection, user.user_id)
@@ -51,7 +52,7 @@ class FactorLoginMethods(ProfileMethods, AccountMethods):
             if not await take_challenge(connection, hashed):
                 raise _no_challenge()
             await self._factors.save(connection, user.user_id, before, state)
-            await self._limiter.clear(connection, user.username, self._address_of(context))
+            await self._limiter.clear(connection, attempt)
             session, tokens = await self._open_session(connection, user, context)
             login = factor_pb2.FactorLogin(session=session, proved_by=proof, recovery_codes_left=len(state.recovery))
             await self.outbox.record(connection, place_of(user), after=login)
@@ -72,11 +73,11 @@ class FactorLoginMethods(ProfileMethods, AccountMethods):
             raise _no_challenge()
         return challenge, user
 
-    async def _count(self, user: StoredUser, context: Context) -> None:
+    async def _count(self, user: StoredUser, context: Context) -> Attempt:
         """Count an attempt as failed, as a login does, before anything is checked."""
         address = self._address_of(context)
         known = await self._limiter.knows(user.username, address)
-        await self._limiter.count(user.username, address, known=known)
+        return await self._limiter.count(user.username, address, known=known)
 
 
 def _is_current(challenge: StoredChallenge, user: StoredUser) -> bool:

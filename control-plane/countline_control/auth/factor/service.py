@@ -2,25 +2,34 @@
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import factor_pb2
 from countline_common.access.vocabulary import Permission
 from countline_common.errors import ConflictError, FieldProblem, InvalidInputError
-from countline_common.grpc.calls import Context
+from countline_common.grpc.calls import Context, current_principal
 from countline_common.times import to_timestamp
 from countline_control.auth import store
-from countline_control.auth.base import check_no_key, place_of
+from countline_control.auth.base import place_of
 from countline_control.auth.domain import StoredUser
 from countline_control.auth.factor import domain
 from countline_control.auth.factor.domain import FactorState
 from countline_control.auth.factor.logins import FactorLoginMethods
 from countline_control.auth.factor.messages import factor_message, qr_rows
 from countline_control.auth.factor.store import FactorSecrets, sealed_factors
+from countline_control.auth.limiter import Attempt
 from countline_control.auth.messages import user_message
 from countline_control.key_rotation import key_messages, rotate
+
+
+@dataclass(frozen=True, slots=True)
+class _Proved:
+    """A caller whose password is right, and the attempt that a right code completes."""
+
+    user: StoredUser
+    attempt: Attempt
 
 
 class FactorMethods(FactorLoginMethods):
@@ -37,46 +46,46 @@ class FactorMethods(FactorLoginMethods):
     ) -> factor_pb2.BeginFactorResponse:
         secret, now = domain.new_secret(), self._now()
         action = "set up a second factor"
-        user = await self._proved_password(request.password, context, action)
-        await self._change(user, request.code, context, lambda state: state.begun(secret, now), new=True)
-        uri = domain.otpauth_uri(secret, user.username)
+        caller = await self._proved_password(request.password, context, action)
+        await self._change(caller, request.code, lambda state: state.begun(secret, now), new=True)
+        uri = domain.otpauth_uri(secret, caller.user.username)
         until = to_timestamp((now + domain.ENROLMENT).timestamp())
         return factor_pb2.BeginFactorResponse(secret=secret, otpauth_uri=uri, qr_rows=qr_rows(uri), expires_at=until)
 
     async def ConfirmFactor(
         self, request: factor_pb2.ConfirmFactorRequest, context: Context
     ) -> factor_pb2.ConfirmFactorResponse:
-        check_no_key("set up a second factor")
         codes = domain.new_recovery_codes()
-        await self._count(await self._database.read(lambda found: self._self(found, Permission.SELF_WRITE)), context)
+        caller = await self._database.read(lambda connection: self._self(connection, Permission.SELF_WRITE))
+        attempt = await self._count(caller, context)
         async with self._database.begin() as connection:
             await store.lock_users(connection)
             user = await self._self(connection, Permission.SELF_WRITE)
             before = await self._factors.load(connection, user.user_id)
             state = before.confirmed(request.code, self._now(), map(domain.recovery_hash, codes))
-            await self._limiter.clear(connection, user.username, self._address_of(context))
+            await self._limiter.clear(connection, attempt)
             await self._save(connection, user, before, state)
         return factor_pb2.ConfirmFactorResponse(recovery_codes=codes)
 
     async def DisableFactor(
         self, request: factor_pb2.DisableFactorRequest, context: Context
     ) -> factor_pb2.DisableFactorResponse:
-        user = await self._proved_password(request.password, context, "switch the second factor off")
-        if self._is_required(user):
+        caller = await self._proved_password(request.password, context, "switch the second factor off")
+        if self._is_required(caller.user):
             raise ConflictError(
-                f"a role of {user.username} requires a second factor",
+                f"a role of {caller.user.username} requires a second factor",
                 hint="set up another one in its place: countline auth factor enable",
             )
-        await self._change(user, request.code, context, lambda _: FactorState())
+        await self._change(caller, request.code, lambda _: FactorState())
         return factor_pb2.DisableFactorResponse()
 
     async def RenewRecoveryCodes(
         self, request: factor_pb2.RenewRecoveryCodesRequest, context: Context
     ) -> factor_pb2.RenewRecoveryCodesResponse:
         codes = domain.new_recovery_codes()
-        user = await self._proved_password(request.password, context, "make recovery codes")
+        caller = await self._proved_password(request.password, context, "make recovery codes")
         hashes = tuple(map(domain.recovery_hash, codes))
-        await self._change(user, request.code, context, lambda state: state.with_recovery(hashes))
+        await self._change(caller, request.code, lambda state: state.with_recovery(hashes))
         return factor_pb2.RenewRecoveryCodesResponse(recovery_codes=codes)
 
     async def ResetFactor(
@@ -91,11 +100,7 @@ class FactorMethods(FactorLoginMethods):
                 raise ConflictError(f"{before.username} has no second factor")
             state = await self._factors.load(connection, before.user_id)
             await self._factors.save(connection, before.user_id, state, FactorState())
-            revision, access_revision = before.revision + 1, before.access_revision + 1
-            user = replace(before, second_factor=False, revision=revision, access_revision=access_revision)
-            await store.update_user(connection, user)
-            await store.end_sessions(connection, user.user_id, self._now())
-            await self._end_access(connection, user.user_id, access_revision=user.access_revision)
+            user = await self._update_ending_sessions(connection, replace(before, second_factor=False))
             await self._record_user(connection, "factor_reset", user, holder.name, before=before)
         return factor_pb2.ResetFactorResponse(user=user_message(user))
 
@@ -122,27 +127,25 @@ class FactorMethods(FactorLoginMethods):
             older_keys=done.older_keys,
         )
 
-    async def _proved_password(self, password: str, context: Context, action: str) -> StoredUser:
+    async def _proved_password(self, password: str, context: Context, action: str) -> _Proved:
         """Return the caller, whose password is right. The attempt counts as failed until the code was right too.
 
         Raises:
             InvalidInputError: the password is wrong.
             ConflictError: the caller has no password.
         """
-        check_no_key(action)
         user = await self._database.read(lambda connection: self._self(connection, Permission.SELF_WRITE))
         if not user.password_hash:
             raise ConflictError(f"{user.username} has no password, beside which a second factor could stand")
-        await self._count(user, context)
+        attempt = await self._count(user, context)
         if not await self._passwords.matches(user.password_hash, password):
             raise InvalidInputError(f"cannot {action}", fields=(FieldProblem("password", "is wrong"),))
-        return user
+        return _Proved(user, attempt)
 
     async def _change(
         self,
-        user: StoredUser,
+        caller: _Proved,
         code: str,
-        context: Context,
         change: Callable[[FactorState], FactorState],
         *,
         new: bool = False,
@@ -150,26 +153,28 @@ class FactorMethods(FactorLoginMethods):
         """Change the caller's second factor after its code was checked.
 
         Args:
-            user: the caller, whose password is right.
+            caller: whose password is right.
             code: of the present second factor.
-            context: of the call.
             change: makes the new state.
             new: whether the caller may have no second factor yet.
         """
         async with self._database.begin() as connection:
             await store.lock_users(connection)
             current = await self._self(connection, Permission.SELF_WRITE)
-            if current.password_hash != user.password_hash:
+            if current.password_hash != caller.user.password_hash:
                 raise InvalidInputError("the password was changed meanwhile", hint="log in again: countline login")
-            before = await self._factors.load(connection, user.user_id)
+            before = await self._factors.load(connection, current.user_id)
             proved = before if new and before.active is None else before.proved(code, self._now())[0]
-            await self._limiter.clear(connection, user.username, self._address_of(context))
+            await self._limiter.clear(connection, caller.attempt)
             await self._save(connection, current, before, change(proved))
 
     async def _save(
         self, connection: AsyncConnection, user: StoredUser, before: FactorState, after: FactorState
     ) -> None:
+        """Store the caller's second factor. With another one, or none, the caller's other sessions end."""
         await self._factors.save(connection, user.user_id, before, after)
+        if not after.asks_like(before):
+            await self._update_ending_sessions(connection, user, keep=current_principal().session_id)
         required = self._is_required(user)
         old, new = factor_message(before, required=required), factor_message(after, required=required)
         await self.outbox.record(connection, f"{place_of(user)}/factor", before=old, after=new)

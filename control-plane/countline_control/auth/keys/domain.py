@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from countline_common.access.scopes import EVERYTHING, Held, Scope, reach
+from countline_common.access.vocabulary import NOT_WITH_KEYS
 from countline_common.errors import FieldProblem, InvalidInputError
 from countline_control.auth.domain import Grant, StoredUser
 
@@ -41,10 +42,11 @@ class StoredKey:
         return self.revoked_at is None and now < self.expires_at
 
     def held(self, owner: StoredUser) -> tuple[Held, ...]:
-        """What the key permits now: never more than its owner may do."""
+        """What the key permits now: never more than its owner may do, and no change of the owner's account."""
+        usable = tuple(Held(each.permissions - NOT_WITH_KEYS, each.scope) for each in owner.usable)
         if not self.limited:
-            return owner.usable
-        return tuple(narrowed(owner.usable, (Held(grant.permissions, grant.scope) for grant in self.grants)))
+            return usable
+        return tuple(narrowed(usable, (Held(grant.permissions, grant.scope) for grant in self.grants)))
 
 
 def narrowed(owner: Iterable[Held], limits: Iterable[Held]) -> Iterator[Held]:

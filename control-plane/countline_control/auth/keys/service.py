@@ -20,7 +20,7 @@ from countline_common.grpc.calls import Context, current_principal
 from countline_common.times import from_timestamp, to_datetime
 from countline_control.auth import domain, store
 from countline_control.auth.access.holding import Grantor, check_may_give
-from countline_control.auth.base import check_no_key, place_of
+from countline_control.auth.base import place_of
 from countline_control.auth.domain import StoredUser
 from countline_control.auth.keys import store as key_store
 from countline_control.auth.keys.accounts import ServiceAccountMethods
@@ -117,12 +117,10 @@ class KeyMethods(ServiceAccountMethods):
         """Lock users, and return the caller, who may make own keys.
 
         Raises:
-            PermissionDeniedError: the caller uses a key, and a stolen key must not be able to make others, or something
-                is pending.
+            PermissionDeniedError: something is pending.
         """
         await store.lock_users(connection)
         owner = await self._self(connection, Permission.SELF_WRITE)
-        check_no_key("make keys of its owner")
         self._check_nothing_pending(owner, "make keys")
         return owner
 

@@ -43,7 +43,7 @@ class OidcMethods(SessionMethods, PersonMethods):
     ) -> oidc_pb2.FinishOidcLoginResponse:
         about("auth/oidc")
         logins, address = self._configured(), self._address_of(context)
-        await self._limiter.count_address(address)
+        attempt = await self._limiter.count_address(address)
         started = logins.flow.resume(request.login, request.state, self._clock())
         answer = ProviderAnswer(request.state, request.code, request.issuer, request.error)
         person = await logins.provider.person(started, answer)
@@ -58,7 +58,7 @@ class OidcMethods(SessionMethods, PersonMethods):
             old = login_message(before, person) if before is not None else None
             session_id = ""
             if user.grants:
-                await self._limiter.clear_address(connection, address)
+                await self._limiter.clear(connection, attempt)
                 session, tokens = await self._open_session(connection, user, context)
                 response.tokens.CopyFrom(tokens_message(tokens))
                 session_id = session.session_id

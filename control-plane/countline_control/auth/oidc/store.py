@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.errors import AlreadyExistsError
 from countline_control.auth.oidc.flow import LOGIN_S
-from countline_control.auth.tables import identities, oidc_logins
+from countline_control.auth.tables import identities, oidc_logins, user_sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,14 @@ async def delete_identity(connection: AsyncConnection, user_id: str, identity_id
     statement = delete(identities).where(identities.c.identity_id == identity_id, identities.c.user_id == user_id)
     row = (await connection.execute(statement.returning(*identities.c))).mappings().one_or_none()
     return _identity(row) if row is not None else None
+
+
+async def start_of_linked_session(connection: AsyncConnection, session_id: str) -> datetime | None:
+    """Return when a session began if its user is linked to a provider; None if it is not linked."""
+    is_linked = select(identities.c.identity_id).where(identities.c.user_id == user_sessions.c.user_id).exists()
+    query = select(user_sessions.c.created_at).where(user_sessions.c.session_id == session_id, is_linked)
+    began: datetime | None = await connection.scalar(query)
+    return began
 
 
 async def use_state(connection: AsyncConnection, state: str, now: datetime) -> bool:

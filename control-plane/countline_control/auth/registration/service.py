@@ -30,8 +30,6 @@ from countline_control.auth.registration.messages import invite_message
 from countline_control.auth.sessions import SessionMethods
 from countline_control.auth.users import UserMethods
 
-ATTEMPTS: Final = "register:"
-"""Under this name the limiter counts attempts to register; no user can have it."""
 TOKEN_BYTES: Final = 24
 
 
@@ -43,7 +41,7 @@ class RegistrationMethods(SessionMethods, UserMethods):
     ) -> registration_pb2.RegisterResponse:
         domain.check_mode(self.current.word("registration"), with_invite=bool(request.invite_token))
         # Each attempt counts, also a successful one: an address gets some accounts, and has to wait for more.
-        await self._limiter.count(ATTEMPTS, self._address_of(context), known=True)
+        await self._limiter.count_registration(self._address_of(context), context.peer().rpartition(":")[0])
         hashed = hash_of(request.invite_token) if request.invite_token else b""
         # The invite comes first: without one, no answer shows which names are taken.
         await self._database.read(lambda connection: self._offered(connection, hashed))

@@ -89,7 +89,7 @@ async def _next(client: Client, request: ListLogLinesRequest) -> ListLogLinesRes
     backoff, has_noted = Backoff(longest_s=5.0), False
     while True:
         try:
-            with translated():
+            with translated(client.endpoints.auth):
                 return await client.logs.ListLogLines(request, timeout=CALL_TIMEOUT_S)
         except UnavailableError as error:
             if not has_noted:

@@ -73,7 +73,8 @@ def enable(
 ) -> None:
     """Set up a second factor, or another one in its place: shows a QR code, asks for a code, prints recovery codes.
 
-    With --password-stdin, standard input has the password in its first line and the new app's code in a later one.
+    Ends all other sessions. With --password-stdin, standard input has the password in its first line and the new app's
+    code in a later one.
 
     Example: countline auth factor enable
     """
@@ -137,7 +138,7 @@ def disable(
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Switch your second factor off.
+    """Switch your second factor off. Ends all other sessions.
 
     Example: countline auth factor disable
     """
@@ -147,6 +148,7 @@ def disable(
 
     async def question(client: Client) -> None:
         await client.factor.DisableFactor(DisableFactorRequest(password=password, code=given))
+        await client.session.renew()
 
     ask(server, data, question)
     note("The second factor is off.")

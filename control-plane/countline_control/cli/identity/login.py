@@ -39,6 +39,12 @@ def login(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="With --oidc: open the browser, or only print the address.")
     ] = True,
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port", min=0, max=65535, help="With --oidc: port for the provider's answer; 0 for any free port."
+        ),
+    ] = 0,
     timeout_s: Annotated[
         float,
         typer.Option("--timeout", min=1, max=LONGEST_OIDC_S, metavar="SECONDS", help="With --oidc: time to log in."),
@@ -57,7 +63,9 @@ def login(
                 "--oidc excludes --username, --password-stdin and --code",
                 hint="the identity provider asks for the name and the password on its page",
             )
-        user = asyncio.run(_log_in_by_browser(target, timeout_s, opens=browser))
+        user = asyncio.run(_log_in_by_browser(target, port, timeout_s, opens=browser))
+    elif port:
+        raise InvalidInputError("--port is for --oidc", hint="log in with --oidc, or leave out --port")
     else:
         user = _log_in_by_password(target, username, code, stdin=password_stdin)
     Profiles().set_current(target.server)
@@ -75,11 +83,11 @@ def _log_in_by_password(target: ServerProfile, username: str | None, code: str |
     return _finished(target, user, code) if isinstance(user, LoginChallenge) else user
 
 
-async def _log_in_by_browser(target: ServerProfile, limit_s: float, *, opens: bool) -> User:
+async def _log_in_by_browser(target: ServerProfile, port: int, limit_s: float, *, opens: bool) -> User:
     """Log in on the pages of the identity provider, which sends the browser to a port of this machine."""
     from countline_control.cli.identity.loopback import LoopbackReceiver, open_browser
 
-    async with connect(target) as client, LoopbackReceiver.listening() as receiver:
+    async with connect(target) as client, LoopbackReceiver.listening(port) as receiver:
         started = await client.session.start_oidc_login(receiver.redirect_uri)
         note(f"Log in at this address, in a browser on this machine:\n{started.authorization_url}")
         if opens:

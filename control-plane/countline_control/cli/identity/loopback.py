@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from countline.v1.oidc_pb2 import FinishOidcLoginRequest
 from countline_common.access.oidc_redirects import LOOPBACK_CALLBACK, LOOPBACK_HOST
-from countline_common.errors import DeadlineExceededError
+from countline_common.errors import DeadlineExceededError, InvalidInputError
 
 CLOSE_S: Final = 1.0
 """Time for the page to reach the browser when the command ends."""
@@ -27,7 +28,7 @@ _HEADERS: Final = {
 
 
 class LoopbackReceiver:
-    """Waits on a free port of this machine until the identity provider sends the browser to it."""
+    """Waits on a port of this machine until the identity provider sends the browser to it."""
 
     def __init__(self) -> None:
         self.redirect_uri = ""
@@ -36,16 +37,22 @@ class LoopbackReceiver:
 
     @classmethod
     @asynccontextmanager
-    async def listening(cls) -> AsyncIterator["LoopbackReceiver"]:
-        """Return a receiver that listens until the end of the block."""
+    async def listening(cls, port: int = 0) -> AsyncIterator["LoopbackReceiver"]:
+        """Return a receiver that listens until the end of the block.
+
+        Args:
+            port: where to listen; 0 for a free port.
+
+        Raises:
+            InvalidInputError: the port cannot be used.
+        """
         receiver, app = cls(), web.Application()
         app.router.add_get(LOOPBACK_CALLBACK, receiver._receive, allow_head=False)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
         await runner.setup()
         try:
-            await web.TCPSite(runner, LOOPBACK_HOST, 0).start()
-            port = runner.addresses[0][1]
-            receiver.redirect_uri = f"http://{LOOPBACK_HOST}:{port}{LOOPBACK_CALLBACK}"
+            await _listen(runner, port)
+            receiver.redirect_uri = f"http://{LOOPBACK_HOST}:{runner.addresses[0][1]}{LOOPBACK_CALLBACK}"
             yield receiver
         finally:
             await runner.cleanup()
@@ -85,6 +92,17 @@ class LoopbackReceiver:
                 )
             )
         return _page("Countline received the answer. Close this page: the terminal shows the result.", HTTPStatus.OK)
+
+
+async def _listen(runner: web.AppRunner, port: int) -> None:
+    try:
+        await web.TCPSite(runner, LOOPBACK_HOST, port).start()
+    except OSError as error:
+        why = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise InvalidInputError(
+            f"cannot listen on {LOOPBACK_HOST}:{port}: {why}",
+            hint="end the program that uses the port, or give another --port that the identity provider knows",
+        ) from error
 
 
 def _page(text: str, status: HTTPStatus) -> web.Response:

@@ -177,7 +177,7 @@ async def _missing_places(client: Client, scopes: Sequence[WrittenScope]) -> lis
     problems = []
     for written in scopes:
         try:
-            with translated():
+            with translated(client.endpoints.cameras):
                 await check_scope(
                     client, Grant(site_id=written.scope.site_id, camera_ids=sorted(written.scope.camera_ids))
                 )

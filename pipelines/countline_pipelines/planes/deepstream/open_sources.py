@@ -209,7 +209,7 @@ class OpenSources:
         opening = self._open.get(index)
         if opening is not None:
             error = SourceError(SourceFailure.TIMED_OUT, opening.camera.plan.source.label, detail)
-            opening.camera.lost(CameraState.RECONNECTING, fault_of(error))
+            opening.camera.lost(CameraState.OFFLINE, fault_of(error))
 
     def pipeline_failed(self, detail: str) -> None:
         """Have the pipeline rebuilt."""

@@ -137,7 +137,7 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
         if fault is None or condition.state is CameraState.FINISHED:
             return condition
         # A fault of the pipeline is a fault of each of its cameras.
-        state = CameraState.RECONNECTING if condition.frames_processed else CameraState.STARTING
+        state = CameraState.OFFLINE if condition.frames_processed else CameraState.STARTING
         return replace(condition, state=state, fault=fault)
 
     def _admit(self, plan: CameraPlan) -> None:

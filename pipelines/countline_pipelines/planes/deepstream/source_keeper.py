@@ -94,12 +94,12 @@ class SourceKeeper:
         """Report why there are no frames; returns the seconds to wait before the next attempt."""
         camera = self._camera
         if ending is SourceEnding.PIPELINE:
-            camera.lost(CameraState.RECONNECTING, self._pipeline_fault() or _REBUILDING)
+            camera.lost(CameraState.OFFLINE, self._pipeline_fault() or _REBUILDING)
             return 0.0
         trouble = opening.trouble or SourceTrouble(SourceFailure.UNREACHABLE, "the stream ended")
         curable = trouble.failure in CURABLE_BY_WAITING and not camera.is_finite
         error = SourceError(trouble.failure, camera.plan.source.label, trouble.detail)
-        camera.lost(CameraState.RECONNECTING if curable else CameraState.FAILED, fault_of(error))
+        camera.lost(CameraState.OFFLINE if curable else CameraState.FAILED, fault_of(error))
         _log.warning("source.failed", camera=camera.camera_id, failure=trouble.failure.value, error=error.message)
         if opening.valve.transit.arrived:
             self._pauses.reset()

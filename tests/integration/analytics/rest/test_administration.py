@@ -134,7 +134,7 @@ async def test_maintenance_refuses_changes_everywhere_and_counting_goes_on(stack
     assert (found["on"], found["reason"], found["changed_by"]) == (True, REASON, "admin")
     writes = [
         ("POST", "cameras", {**CAMERA, "camera_id": "cam-2"}),
-        ("PATCH", "cameras/cam-1", {"title": "x"}),
+        ("PATCH", "cameras/cam-1", {"name": "x"}),
         ("DELETE", "cameras/cam-1", None),
         ("POST", "users", {"username": "x", "password": "three uncommon turnips"}),
         ("POST", "secrets/rotate", {}),
@@ -159,7 +159,7 @@ async def test_maintenance_refuses_changes_everywhere_and_counting_goes_on(stack
     await put(stack, "admin/maintenance", {"on": False}, token)
 
     async def accepted() -> bool:
-        return (await stack.call("PATCH", "cameras/cam-1", token=token, json={"title": "x"}))[0] == 200
+        return (await stack.call("PATCH", "cameras/cam-1", token=token, json={"name": "x"}))[0] == 200
 
     await until(accepted, LIMIT_S)
     assert (await stack.call("PUT", "admin/maintenance", token=token, json={"on": True}))[0] == 400

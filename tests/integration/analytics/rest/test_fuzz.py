@@ -3,12 +3,12 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -16,12 +16,14 @@ from tests.fixtures.analytics.cameras import add_camera
 from tests.fixtures.analytics.factory import NOON, crossing, record
 from tests.fixtures.analytics.hostile_messages import messages
 from tests.fixtures.analytics.hostile_routes import RestRequest, rest_requests
+from tests.fixtures.analytics.hostile_texts import PASSWORD
 from tests.fixtures.analytics.stack import Stack, until
+from tests.fixtures.control.methods import GRPC_METHODS, ServedMethod, method
 from tests.fixtures.examples import examples, rounds
 from tests.fixtures.nats import NatsServer
 from yarl import URL
 
-from countline_analytics.api.services import contract_files
+from countline.v1.auth_pb2 import LoginRequest
 from countline_common.access.oidc_redirects import GATEWAY_CALLBACK
 from countline_common.times import rfc3339
 
@@ -29,19 +31,12 @@ LONGEST_S = float(rounds(15, 5))
 """Longest answer. `make test` shares its cores with other tests, `make fuzz` does not."""
 REFUSED_LOGINS = {(303, f"/?login_error={code}") for code in ("failed_precondition", "invalid_argument")}
 """Answers to any end of a login through a provider: none is configured, and some texts are refused before."""
-QUIET_S = 1.0
-"""A stream that answers nothing for so long is ended by the test."""
 FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED}
-SERVERS = {"AuthService": "auth", "CameraService": "cameras", "WorkerService": "workers", "ModelService": "models"}
-LIMITED = {"Login", "DeployModel"}
+GUESSED = {"password", "current_password", "code", "challenge", "invite_token", "refresh_token", "key"}
+LIMITED = {each.name for each in GRPC_METHODS if GUESSED & {*each.descriptor.input_type.fields_by_name}} | {
+    "DeployModel"
+}
 """Methods with limits of their own: of failed attempts, and of the size of a model."""
-METHODS = [
-    method
-    for file in contract_files()
-    for service in file.services_by_name.values()
-    if service.name in SERVERS
-    for method in service.methods
-]
 
 
 @pytest.fixture
@@ -120,57 +115,60 @@ async def test_no_route_fails_whatever_is_sent(stack: Stack) -> None:
 
 
 @st.composite
-def calls(draw: st.DrawFn) -> tuple[MethodDescriptor, Message]:
+def calls(draw: st.DrawFn) -> tuple[ServedMethod, Message]:
     """A method and its request. A stream gets one: gRPC's client fails itself if it writes after a refusal."""
-    method = draw(st.sampled_from(METHODS))
-    return method, draw(messages(method.input_type))
+    called = draw(st.sampled_from(GRPC_METHODS))
+    return called, draw(messages(called.descriptor.input_type))
 
 
-async def answers(channel: grpc.aio.Channel, method: MethodDescriptor, request: Message, **how: Any) -> None:
-    """Make a call, and end it when it answers nothing for a while."""
-    kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
-    path = f"/{method.containing_service.full_name}/{method.name}"
-    serialize = {"request_serializer": lambda message: message.SerializeToString(), "response_deserializer": bytes}
-    call = getattr(channel, kind)(path, **serialize)
+class Person:
+    """A super-admin who logs in. Hostile calls may end what the person has: then another one takes over."""
 
-    async def stream() -> AsyncIterator[Message]:
-        yield request
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._number = 0
+        self.token = ""
 
-    answered = call(stream() if method.client_streaming else request, **how)
-    if not method.server_streaming:
-        await answered
-        return
-    try:
-        async with asyncio.timeout(QUIET_S):
-            async for _ in answered:
-                pass
-    except TimeoutError:
-        answered.cancel()
+    @property
+    def address(self) -> tuple[str, str]:
+        """The header of the person's address: limits of guesses count by address too."""
+        return ("x-forwarded-for", f"10.0.{self._number // 250}.{self._number % 250 + 1}")
+
+    async def begin(self, channels: Mapping[str, grpc.aio.Channel]) -> None:
+        """Create the next person, and log in."""
+        self._number += 1
+        name, login = f"person-{self._number}", method("Login")
+        await self._stack.post("users", {"username": name, "password": PASSWORD, "roles": ["super-admin"]})
+        request = LoginRequest(username=name, password=PASSWORD)
+        answer = await login.call(channels, request, None, self.address)
+        assert answer.code is grpc.StatusCode.OK, answer
+        self.token = login.answer(answer.message).tokens.access_token
 
 
 @pytest.mark.hypothesis
 async def test_no_rpc_fails_whatever_is_sent(stack: Stack) -> None:
+    """Of any gRPC server, by a person and by a token without one."""
     await add_camera(stack)
-    metadata = [("authorization", f"Bearer {stack.token()}")]
-    channels = {name: grpc.aio.insecure_channel(stack.addresses[name]) for name in SERVERS.values()}
+    person = Person(stack)
 
-    async def check(example: tuple[MethodDescriptor, Message]) -> None:
-        method, request = example
-        if method.name == "SetMaintenance":
-            request.on = False  # maintenance refuses all changes, and with them what is looked for
-        channel = channels[SERVERS[method.containing_service.name]]
-        refused = None
-        try:
-            await answers(channel, method, request, metadata=metadata, timeout=LONGEST_S)
-        except grpc.aio.AioRpcError as error:
-            refused = error
-        if refused is not None:
-            assert refused.code() not in FAULTS, refused
-            assert refused.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED or method.name in LIMITED, refused
+    async def check(example: tuple[ServedMethod, Message]) -> None:
+        called, request = example
+        if called.name == "SetMaintenance":
+            request.on = False  # type: ignore[attr-defined]  # maintenance refuses all changes that are looked for
+        for token in (person.token, stack.token()):
+            began = time.monotonic()
+            answer = await called.call(channels, request, token, person.address, timeout_s=LONGEST_S)
+            assert answer.code not in FAULTS, f"{called.path}: {answer}"
+            assert answer.code is not grpc.StatusCode.RESOURCE_EXHAUSTED or called.name in LIMITED, answer
+            assert called.streams or time.monotonic() - began < LONGEST_S
+            if answer.code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.RESOURCE_EXHAUSTED}:
+                await person.begin(channels)
 
-    try:
+    async with AsyncExitStack() as cleanup:
+        channels = {
+            name: await cleanup.enter_async_context(grpc.aio.insecure_channel(address))
+            for name, address in stack.addresses.items()
+        }
+        await person.begin(channels)
         await explore(150, calls(), check)
-        await still_counts(stack)
-    finally:
-        for channel in channels.values():
-            await channel.close()
+    await still_counts(stack)

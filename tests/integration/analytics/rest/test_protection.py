@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack
+from structlog.testing import capture_logs
+from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack, until
 
 SITE = "https://shop.example.org"
 RATES = {"address": 40, "login": 5, "user": 12, "key": 8}
@@ -165,6 +166,24 @@ async def test_a_request_id_is_kept_if_it_is_well_formed_and_reaches_the_service
         assert headers["x-request-id"] != given
         assert json.loads(text)["request_id"] == headers["x-request-id"]
     assert len(made) == 6
+
+
+async def test_the_calls_that_a_request_needs_carry_its_id(stack: Stack) -> None:
+    """The gateway asks the camera service for what a question may name, and auth for what a key holds."""
+    login = {"username": "admin", "password": ADMIN_PASSWORD}
+    token = (await stack.post("auth/login", login))["tokens"]["access_token"]
+    _, _, text = await ask(stack, "auth/keys", "POST", token=token, json={"name": "display", "roles": ["viewer"]})
+    key = json.loads(text)["data"]["key"]
+    question = "analytics/counts?bucket=1d&start=2026-03-01T00:00:00Z&end=2026-03-02T00:00:00Z"
+    needed = {"KeyService/ExchangeKey", "CameraService/ListSites", "CameraService/ListCameras"}
+
+    async def logged() -> bool:  # a server writes the line of a call after it answers
+        return needed <= {each["method"].rpartition(".")[2] for each in logs if each.get("request_id") == "of-counts-1"}
+
+    with capture_logs() as logs:
+        status, _, text = await ask(stack, question, token=key, headers={"X-Request-Id": "of-counts-1"})
+        assert status == 200, text
+        await until(logged)
 
 
 async def test_several_authorization_headers_are_refused(stack: Stack) -> None:

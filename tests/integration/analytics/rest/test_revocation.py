@@ -5,8 +5,10 @@ import time
 
 import pytest
 from aiohttp import WSMsgType
+from tests.fixtures.analytics.dashboard_page import log_in, page_of
 from tests.fixtures.analytics.page import connected
 from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack, until
+from tests.fixtures.browser import expect
 from tests.fixtures.nats import NatsServer
 
 PASSWORD = "three uncommon turnips"
@@ -162,3 +164,24 @@ async def test_too_many_wrong_passwords_get_a_time_to_wait(stack: Stack) -> None
                 return
             assert response.status == 401
     pytest.fail("guesses are never refused")
+
+
+async def test_a_logout_everywhere_in_the_page_ends_the_sessions_of_all_browsers(stack: Stack) -> None:
+    async with page_of(stack) as page:
+        other = await (await page.context.browser.new_context()).new_page()
+        await other.goto(page.url)
+        for each in (page, other):
+            await log_in(each, "admin", ADMIN_PASSWORD)
+            await each.wait_for_selector("[data-connection=live]")
+        await page.get_by_role("button", name="Account").click()
+        everywhere = page.get_by_role("button", name="Log out everywhere")
+        await page.route("**/logout-everywhere", lambda route: route.abort())
+        await everywhere.click()
+        await expect(page.get_by_role("alert")).to_contain_text("Could not reach the server")
+        await page.unroute("**/logout-everywhere")
+        await everywhere.click()
+        for each in (page, other):
+            await expect(each.locator("input[name=password]")).to_be_visible(timeout=LIMIT_S * 1000)
+            await each.reload()
+            await expect(each.locator("input[name=password]")).to_be_visible()
+        assert await page.context.cookies() == []

@@ -87,7 +87,7 @@ async def test_the_page_enrols_asks_for_codes_and_switches_off(stack: Stack) -> 
     async with page_of(stack) as page:
         await log_in(page, "vera", PASSWORD)
         await page.wait_for_selector("[data-connection=live]")
-        await page.get_by_role("button", name="Second factor").click()
+        await page.get_by_role("button", name="Account").click()
         await page.get_by_role("button", name="Set up").click()
         app = await enrol(page)
         codes = (await page.locator(".codes").inner_text()).split()
@@ -103,7 +103,7 @@ async def test_the_page_enrols_asks_for_codes_and_switches_off(stack: Stack) -> 
         await page.fill("input[name=code]", app.now())
         await page.click("button[type=submit]")
         await page.wait_for_selector("[data-connection=live]")
-        await page.get_by_role("button", name="Second factor").click()
+        await page.get_by_role("button", name="Account").click()
         await page.get_by_role("button", name="Switch off").click()
         await page.fill(".factor-form input[name=password]", PASSWORD)
         await page.fill(".factor-form input[name=code]", codes[0])

@@ -1,6 +1,8 @@
-"""Connections that send a part of a request and then nothing."""
+"""Connections that send a part of a request and then nothing, and clients that read no answer."""
 
 import asyncio
+import socket
+import time
 
 import pytest
 from tests.fixtures.analytics.stack import Stack
@@ -51,3 +53,36 @@ async def test_sockets_that_stall_are_closed_while_others_are_served(stack: Stac
         assert all(b" 408 " in task.result() and b"REQUEST_TIMEOUT" in task.result() for task in answers[name])
     assert all(b" 404 " in task.result() for task in answers["body of an unknown path"])
     assert all(task.result() == b"" for name in ("nothing", "request line", "headers") for task in answers[name])
+
+
+PAGE = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+READS = {"nothing": 0, "a byte in a while": 1}
+
+
+def cut_off(address: str, bytes_at_once: int) -> bool:
+    """Ask for more than the kernel keeps, read hardly anything, and return whether the server cuts the connection."""
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.settimeout(0.2)
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            try:
+                client.send(PAGE * 100)
+                time.sleep(0.2)
+                if bytes_at_once:
+                    client.recv(bytes_at_once)
+            except TimeoutError:  # the server waits for this client
+                continue
+            except ConnectionError:
+                return True
+    return False
+
+
+@pytest.mark.parametrize("reads", READS)
+async def test_clients_that_do_not_read_are_cut_off_while_others_are_served(stack: Stack, reads: str) -> None:
+    """Their connections stayed for ever, each with its handler: a thousand of them were all that the gateway has."""
+    address = stack.addresses["gateway"]
+    async with asyncio.TaskGroup() as tasks:
+        ends = [tasks.create_task(asyncio.to_thread(cut_off, address, READS[reads])) for _ in range(SOCKETS_OF_A_KIND)]
+        assert (await stack.get("cameras"))["cameras"] == []
+    assert all(end.result() for end in ends)

@@ -60,6 +60,13 @@ async def test_a_changed_password_ends_all_other_sessions(auth: Auth) -> None:
     await auth.login("vera", NEW)
 
 
+async def test_a_guest_changes_the_own_password(auth: Auth) -> None:
+    """A guest could not: open registration gives this role."""
+    await auth.create("vera", "guest")
+    await (await stub_of(auth, "vera")).ChangePassword(change(PASSWORD, NEW))
+    await auth.login("vera", NEW)
+
+
 @pytest.mark.parametrize(
     ("current", "new", "field"),
     [
@@ -221,6 +228,41 @@ async def test_an_admin_has_no_power_over_a_super_admin(auth: Auth) -> None:
 def attempt(auth: Auth, name: str, password: str, address: str):
     request = auth_pb2.LoginRequest(username=name, password=password)
     return auth.stub.Login(request, metadata=(("x-forwarded-for", address),), timeout=60)
+
+
+@pytest.fixture
+def few_at_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer free failures of an address, so that a test need not make so many."""
+    monkeypatch.setattr(domain, "FREE_ADDRESS_FAILURES", 12)
+
+
+@pytest.mark.usefixtures("few_at_an_address")
+async def test_an_own_login_gives_no_new_guesses_of_other_passwords(auth: Auth) -> None:
+    """Who had an account logged in after some guesses, and went on guessing passwords of others without end."""
+    await auth.create("mallory", "guest")
+    await attempt(auth, "mallory", PASSWORD, "10.0.0.1")
+    for number in range(domain.FREE_ADDRESS_FAILURES):
+        await refused(attempt(auth, f"name-{number}", "guess", "10.0.0.1"))
+        if number % 5 == 0:
+            await attempt(auth, "mallory", PASSWORD, "10.0.0.1")
+    assert isinstance(await refused(attempt(auth, "admin", "guess", "10.0.0.1")), ResourceExhaustedError)
+
+
+@pytest.mark.usefixtures("few_at_an_address")
+async def test_logins_of_many_people_at_one_address_do_not_add_up(auth: Auth) -> None:
+    for _ in range(domain.FREE_ADDRESS_FAILURES + 1):
+        await attempt(auth, "admin", PASSWORD, "10.0.0.1")
+    counted = {row["key"].partition(":")[0]: row["failures"] for row in await auth.rows(login_attempts)}
+    assert counted["address"] == 0
+
+
+async def test_a_login_from_a_new_address_keeps_what_was_guessed_elsewhere(auth: Auth) -> None:
+    for i in range(domain.FREE_FAILURES - 1):
+        await refused(attempt(auth, "admin", "guess", f"10.9.9.{i}"))
+    await attempt(auth, "admin", PASSWORD, "10.0.0.1")
+    await refused(attempt(auth, "admin", "guess", "10.9.8.1"))
+    assert isinstance(await refused(attempt(auth, "admin", "guess", "10.9.8.2")), ResourceExhaustedError)
+    await attempt(auth, "admin", PASSWORD, "10.0.0.1")
 
 
 async def test_guesses_from_elsewhere_do_not_lock_out_a_user_at_a_known_address(auth: Auth) -> None:

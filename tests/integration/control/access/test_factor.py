@@ -6,7 +6,8 @@ import pytest
 from pyotp import TOTP
 from tests.fixtures.control.auth import PASSWORD, Auth, AuthStub, refused
 
-from countline.v1 import auth_pb2, factor_pb2, keys_pb2
+from countline.v1 import auth_pb2, factor_pb2, factor_pb2_grpc, keys_pb2
+from countline.v1.auth_pb2 import AccessEnded
 from countline_common.administration.current import AdministrationState
 from countline_common.errors import (
     ConflictError,
@@ -18,7 +19,14 @@ from countline_common.errors import (
 from countline_common.secrets.master_keys import MasterKeySource, new_master_key
 from countline_control.auth import domain
 from countline_control.auth.factor.domain import CHALLENGE, ENROLMENT, RECOVERY_CODES, STEP_S
-from countline_control.auth.tables import data_keys, login_challenges, recovery_codes, second_factors
+from countline_control.auth.tables import (
+    data_keys,
+    login_attempts,
+    login_challenges,
+    outbox,
+    recovery_codes,
+    second_factors,
+)
 from countline_control.data_keys import DataKeys
 
 
@@ -176,6 +184,50 @@ async def test_a_session_alone_neither_replaces_nor_ends_a_second_factor(auth: A
     assert (await auth.rows(second_factors), await auth.rows(recovery_codes)) == ([], [])
     off = factor_pb2.DisableFactorRequest(password=PASSWORD, code=other.next)
     assert isinstance(await refused(stub.DisableFactor(off)), ConflictError)
+
+
+@pytest.mark.parametrize("how", ["enable", "replace", "disable"])
+async def test_with_another_second_factor_or_none_all_other_sessions_end(auth: Auth, how: str) -> None:
+    await auth.create("vera", "viewer")
+    here = await auth.login("vera")
+    stub, app = auth.by(here.access_token), None
+    if how != "enable":
+        app, _ = await enrolled(auth, stub)
+        here = await auth.refresh(here.refresh_token)
+        stub = auth.by(here.access_token)
+        elsewhere = (await auth.finish(await by_password(auth), app.next)).tokens
+        codes = factor_pb2.RenewRecoveryCodesRequest(password=PASSWORD, code=app.next)
+        await stub.RenewRecoveryCodes(codes)
+        elsewhere = await auth.refresh(elsewhere.refresh_token)
+    else:
+        elsewhere = await auth.login("vera")
+    before = auth.verifier.verify(here.access_token).access_revision
+    if how == "disable":
+        await stub.DisableFactor(factor_pb2.DisableFactorRequest(password=PASSWORD, code=app.next))
+    else:
+        await enrolled(auth, stub, app.next if app else "")
+    assert isinstance(await refused(auth.refresh(elsewhere.refresh_token)), UnauthenticatedError)
+    me = auth_pb2.GetCurrentUserRequest()
+    assert isinstance(await refused(auth.by(elsewhere.access_token).GetCurrentUser(me)), UnauthenticatedError)
+    tokens = await auth.refresh(here.refresh_token)
+    await auth.by(tokens.access_token).GetCurrentUser(me)
+    assert auth.verifier.verify(tokens.access_token).access_revision == before + 1
+    ended = [row for row in await auth.rows(outbox) if row["subject"] == "countline.domain.access.ended"]
+    assert AccessEnded.FromString(ended[-1]["payload"]).access_revision == before + 1
+
+
+async def test_logins_with_a_code_do_not_add_up_at_their_address(auth: Auth) -> None:
+    _, stub = await vera(auth)
+    app, _ = await enrolled(auth, stub)
+    address = (("x-forwarded-for", "10.0.0.1"),)
+    for _ in range(3):
+        request = auth_pb2.LoginRequest(username="vera", password=PASSWORD)
+        login = await auth.stub.Login(request, metadata=address)
+        finish = factor_pb2.FinishLoginRequest(challenge=login.second_factor.challenge, code=app.next)
+        await factor_pb2_grpc.FactorServiceStub(auth.channel).FinishLogin(finish, metadata=address)
+    counted = {row["key"].partition(":")[0]: row["failures"] for row in await auth.rows(login_attempts)}
+    assert counted["address"] == 0
+    assert "pair" not in counted
 
 
 async def test_an_enrolment_has_to_be_confirmed_in_time(auth: Auth) -> None:

@@ -3,10 +3,11 @@
 from datetime import timedelta
 
 import pytest
+from google.protobuf import message_factory
 from google.protobuf.field_mask_pb2 import FieldMask
 from tests.fixtures.control.auth import PASSWORD, Auth, AuthStub, refused
 
-from countline.v1 import auth_pb2, keys_pb2
+from countline.v1 import auth_pb2, factor_pb2, keys_pb2
 from countline_common.access.scopes import Scope
 from countline_common.errors import (
     ConflictError,
@@ -16,6 +17,7 @@ from countline_common.errors import (
     ResourceExhaustedError,
     UnauthenticatedError,
 )
+from countline_common.grpc.permissions import method_policy
 from countline_common.times import to_timestamp
 from countline_control.auth.keys import domain
 from countline_control.auth.tables import api_keys, outbox
@@ -117,6 +119,31 @@ async def test_a_key_that_ended_is_refused(auth: Auth, admin, end: str) -> None:
     assert isinstance(
         await refused(auth.by().ExchangeKey(keys_pb2.ExchangeKeyRequest(key=key.key))), UnauthenticatedError
     )
+
+
+OWN_CHANGES = [
+    (file.message_types_by_name[method.input_type.name], method.name)
+    for file in (auth_pb2.DESCRIPTOR, keys_pb2.DESCRIPTOR, factor_pb2.DESCRIPTOR)
+    for service in file.services_by_name.values()
+    for method in service.methods
+    if method_policy(f"{service.full_name}/{method.name}").permission == "self:write"
+]
+
+
+@pytest.mark.parametrize("which", ["unlimited", "viewer", "service account"])
+async def test_no_key_changes_the_account_of_its_owner(auth: Auth, admin, which: str) -> None:
+    """A key that was limited to `viewer` changed the profile of an admin, and logged the admin out everywhere."""
+    assert len(OWN_CHANGES) == 11
+    if which == "service account":
+        key = await made_for(admin, (await account(admin, "ci", "viewer")).user_id)
+    else:
+        key = await made(admin, roles=["viewer"] if which == "viewer" else [])
+    caller = auth.by(key.key)
+    assert "self:write" not in (await me(caller)).permissions
+    for request, name in OWN_CHANGES:
+        error = await refused(getattr(caller, name)(message_factory.GetMessageClass(request)()))
+        assert (type(error), "an API key cannot" in error.message) == (PermissionDeniedError, True), name
+    await me(admin)
 
 
 async def test_a_stolen_key_cannot_keep_the_account(auth: Auth, admin) -> None:

@@ -12,6 +12,7 @@ from tests.fixtures.oidc.provider import CLIENT_ID, CLIENT_SECRET, NodeProvider
 from countline.v1 import auth_pb2, oidc_pb2
 from countline_common.access.oidc_redirects import GATEWAY_CALLBACK
 from countline_common.access.scopes import Scope
+from countline_common.administration.current import AdministrationState
 from countline_common.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -20,6 +21,7 @@ from countline_common.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from countline_common.times import from_timestamp
 from countline_control.auth.domain import PasswordLogins
 from countline_control.auth.oidc.flow import LoginFlow
 from countline_control.auth.oidc.groups import read_group_file
@@ -123,6 +125,41 @@ async def test_groups_that_are_gone_take_their_roles_and_others_stay(
     assert found.user.revision > user.revision
     same = await logged_in(oidc, identity_provider, "anna~shop")
     assert (same.user.revision, held(same.user)) == (found.user.revision, held(found.user))
+
+
+HOUR_S = 3600.0
+
+
+async def test_a_session_of_a_linked_user_ends_after_some_hours_so_that_groups_apply_again(
+    oidc: Auth, identity_provider: NodeProvider
+) -> None:
+    """Also one that is in use all the time; and the last access token ends with it."""
+    tokens, local = (await logged_in(oidc, identity_provider, "anna~ops")).tokens, await oidc.login()
+    oidc.clock.now += 11.99 * HOUR_S
+    tokens, local = await oidc.refresh(tokens.refresh_token), await oidc.refresh(local.refresh_token)
+    assert from_timestamp(tokens.refresh_expires_at) - oidc.clock.now == pytest.approx(36, abs=2)
+    assert oidc.verifier.verify(tokens.access_token).expires_at - oidc.clock.now == pytest.approx(36, abs=2)
+    assert tokens.access_expires_at == tokens.refresh_expires_at
+    oidc.clock.now += 60
+    assert isinstance(await refused(oidc.refresh(tokens.refresh_token)), UnauthenticatedError)
+    local = await oidc.refresh(local.refresh_token)
+    assert from_timestamp(local.refresh_expires_at) - oidc.clock.now == pytest.approx(30 * 24 * HOUR_S)
+
+
+async def test_the_hours_of_a_session_can_be_set_and_act_at_the_next_refresh(
+    oidc: Auth, identity_provider: NodeProvider
+) -> None:
+    tokens = (await logged_in(oidc, identity_provider, "anna~ops")).tokens
+    oidc.service.current.replace(AdministrationState({"session.oidc_hours": "0"}))
+    tokens = await oidc.refresh(tokens.refresh_token)
+    oidc.clock.now += 48 * HOUR_S
+    tokens = await oidc.refresh(tokens.refresh_token)
+    oidc.service.current.replace(AdministrationState({"session.oidc_hours": "47"}))
+    error = await refused(oidc.refresh(tokens.refresh_token))
+    assert (type(error), "after 47 hours" in error.message) == (UnauthenticatedError, True)
+    oidc.clock.now = time.time()  # the provider's clock
+    tokens = (await logged_in(oidc, identity_provider, "anna~ops")).tokens
+    assert from_timestamp(tokens.refresh_expires_at) - oidc.clock.now == pytest.approx(47 * HOUR_S, abs=2)
 
 
 async def test_who_has_no_group_any_more_is_refused_and_loses_the_open_sessions(

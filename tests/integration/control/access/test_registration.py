@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.fixtures.control.auth import Auth, AuthStub, refused
 
-from countline.v1 import auth_pb2, registration_pb2
+from countline.v1 import auth_pb2, registration_pb2, registration_pb2_grpc
 from countline_common.administration.current import AdministrationState
 from countline_common.errors import (
     AlreadyExistsError,
@@ -172,10 +172,32 @@ async def test_an_invite_whose_role_was_deleted_gives_nothing(auth: Auth) -> Non
 
 async def test_an_address_makes_only_some_accounts_and_guesses_only_some_invites(auth: Auth) -> None:
     permit(auth, "open")
-    for number in range(auth_domain.FREE_FAILURES):
+    for number in range(auth_domain.FREE_REGISTRATIONS):
+        await register_from(auth, "10.0.0.1", f"user{number}")
+    assert isinstance(await refused(register_from(auth, "10.0.0.1", "vera")), ResourceExhaustedError)
+    await register_from(auth, "10.0.0.2", "vera")
+    assert (await auth.login()).access_token, "logins are not affected"
+
+
+async def test_people_whose_addresses_the_gateway_does_not_send_share_a_higher_bound(
+    auth: Auth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They shared the ten attempts of one address: whoever used them up closed registration to all."""
+    permit(auth, "open")
+    assert auth_domain.FREE_GATEWAY_REGISTRATIONS > 5 * auth_domain.FREE_REGISTRATIONS
+    monkeypatch.setattr(auth_domain, "FREE_GATEWAY_REGISTRATIONS", auth_domain.FREE_REGISTRATIONS + 2)
+    for number in range(auth_domain.FREE_REGISTRATIONS + 2):
         await register(auth, username=f"user{number}")
     assert isinstance(await refused(register(auth)), ResourceExhaustedError)
-    assert (await auth.login()).access_token, "logins are not affected"
+    await register_from(auth, "10.0.0.1", "vera")
+    auth.clock.now += auth_domain.FORGIVEN_AFTER_S
+    await register(auth, username="paul")
+
+
+async def register_from(auth: Auth, address: str, username: str) -> None:
+    request = registration_pb2.RegisterRequest(username=username, password=NEW)
+    stub = registration_pb2_grpc.RegistrationServiceStub(auth.channel)
+    await stub.Register(request, metadata=(("x-forwarded-for", address),))
 
 
 async def test_each_step_leaves_one_row_without_a_secret(auth: Auth) -> None:

@@ -18,6 +18,7 @@ from countline_common.errors import (
     InvalidInputError,
     NotFoundError,
     PermissionDeniedError,
+    StaleRevisionError,
     UnauthenticatedError,
 )
 from countline_common.grpc.errors import from_rpc_error
@@ -41,7 +42,7 @@ async def test_a_custom_role_is_made_held_changed_and_deleted(auth: Auth) -> Non
     changed = role("eyes", "self:read", "analytics:read", revision=made.revision)
     assert (await admin.UpdateRole(auth_pb2.UpdateRoleRequest(role=changed))).role.revision == 2
     stale = await refused(admin.UpdateRole(auth_pb2.UpdateRoleRequest(role=changed)))
-    assert (type(stale), "revision 2, not 1" in stale.message) == (ConflictError, True)
+    assert (type(stale), "revision 2, not 1" in stale.message) == (StaleRevisionError, True)
     me = await auth.by((await auth.login("ina")).access_token).GetCurrentUser(auth_pb2.GetCurrentUserRequest())
     assert list(me.permissions) == ["analytics:read", "self:read"]
 

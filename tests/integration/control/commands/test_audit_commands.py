@@ -56,6 +56,7 @@ async def test_rows_are_listed_shown_exported_and_verified(shell: Shell, audit_d
         "sites/lab", "OK", "NOT_FOUND",
     )  # fmt: skip
     assert await _listed(shell, "--outcome", "refused", "--actor", "admin", "--method", "DeleteSite") == [refused]
+    assert await _listed(shell, "--on-behalf-of", "admin") == []
     assert await _listed(shell, "--start", "2099-01-01T00:00:00Z") == []
     assert len(await _listed(shell, "--limit", "1")) == 1
     assert "sites/lab" in await shell.ok("audit", "list")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -124,6 +125,23 @@ async def test_the_wait_ends_after_a_time_and_with_ctrl_c(shell: Shell) -> None:
     with pytest.raises(aiohttp.ClientConnectorError):
         await lead_to(f"{query_of(address)['redirect_uri']}?state=x")
     assert logins(shell) == []
+
+
+async def test_the_port_can_be_chosen_for_a_provider_that_compares_addresses_exactly(
+    shell: Shell, identity_provider: NodeProvider
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, out, err = await shell.run("login", "--oidc", "--server", shell.server, "--port", str(port))
+        assert (code, out) == (1, "")
+        assert f"error: cannot listen on 127.0.0.1:{port}: address already in use\nhint: " in err
+    async with waiting(shell, "--no-browser", "--port", str(port)) as (process, address):
+        leads_to = await identity_provider.redirect(address, "anna~ops")
+        assert leads_to.startswith(f"http://127.0.0.1:{port}/callback?")
+        await lead_to(leads_to)
+        assert (await process.communicate(), process.returncode)[1] == 0
+    code, _, err = await shell.run("login", "--server", shell.server, "--port", str(port))
+    assert (code, "error: --port is for --oidc" in err) == (1, True)
 
 
 async def test_a_password_and_the_provider_exclude_each_other(shell: Shell) -> None:

@@ -6,7 +6,7 @@ import nats
 from tests.fixtures.nats import NatsServer
 
 from countline.v1 import cameras_pb2
-from countline.v1.cameras_pb2 import Camera, CameraSpec, Site
+from countline.v1.cameras_pb2 import Camera, Site
 
 
 async def _events(server: NatsServer, number: int) -> list:
@@ -34,8 +34,8 @@ async def test_events_are_published_in_order_without_passwords_also_after_nats_w
     await admin.CreateSite(cameras_pb2.CreateSiteRequest(site=Site(site_id="lab", time_zone="UTC")))
     await _events(nats_server, 1)
     await nats_server.kill()
-    spec = CameraSpec(source_url="rtsp://joe:s3cret@camera.invalid/live")
-    camera = Camera(camera_id="door", site_id="lab", spec=spec)
+    url = "rtsp://joe:s3cret@camera.invalid/live"
+    camera = Camera(camera_id="door", site_id="lab", name="Door", stream_url=url)
     await admin.CreateCamera(cameras_pb2.CreateCameraRequest(camera=camera))
     await admin.DeleteCamera(cameras_pb2.DeleteCameraRequest(camera_id="door"))
     await nats_server.start()
@@ -46,4 +46,4 @@ async def test_events_are_published_in_order_without_passwords_also_after_nats_w
     assert created.subject == "countline.domain.camera.created"
     assert created.headers["Countline-Actor"] == "admin"
     sent = Camera.FromString(created.data)
-    assert sent.spec.source_url == "rtsp://joe:***@camera.invalid/live"
+    assert sent.stream_url == "rtsp://joe:***@camera.invalid/live"

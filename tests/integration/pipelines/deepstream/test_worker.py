@@ -77,7 +77,7 @@ async def test_a_worker_on_deepstream_counts_and_publishes_as_any_other(
     doubled_worker: DoubledWorker, nats_server: NatsServer, control_double: ControlDouble, clip: Path
 ) -> None:
     await control_double.assign(assignment("cam", str(clip)))
-    status = await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_FINISHED)
+    status = await control_double.wait_for_state("cam", cameras_pb2.OBSERVED_STATE_FINISHED)
     totals = await wait_until(nats_server.url, "cam", lambda t: sum(span.frames for span in t.spans) == 200)
     assert totals.in_out == (1, 3)
     assert (status.width, status.height) == (320, 240)
@@ -104,7 +104,7 @@ async def test_while_triton_is_away_the_gap_shows_as_coverage(
     await worker.start()
     try:
         await control_double.assign(assignment("cam", str(clip), epoch=3, playback=cameras_pb2.PLAYBACK_LOOP))
-        await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_RUNNING)
+        await control_double.wait_for_state("cam", cameras_pb2.OBSERVED_STATE_RUNNING)
         await wait_until(nats_server.url, "cam", lambda t: sum(span.frames for span in t.spans) > 40)
         await asyncio.to_thread(triton.kill)
         died_at = time.time()

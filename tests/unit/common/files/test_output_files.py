@@ -3,6 +3,7 @@
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,6 +157,60 @@ def test_a_pipe_is_written_directly_and_stays_a_pipe(tmp_path: Path) -> None:
     reader.join(10)
     assert read == [b"through the pipe"]
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_pipe_that_no_program_reads_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command waited for ever, before its first frame and without a word."""
+    monkeypatch.setattr("countline_common.files.pipes.READER_WITHIN_S", 0.2)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with (
+        OutputFiles() as outputs,
+        pytest.raises(InvalidInputError, match=r"no program opened the pipe.*0\.2 s") as found,
+    ):
+        outputs.open("--out", pipe)
+    assert "start the program that reads the pipe" in found.value.hint
+
+
+def test_a_reader_that_stops_reading_is_an_error_and_one_that_leaves_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("countline_common.files.pipes.READS_WITHIN_S", 0.2)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for leaves, problem in ((False, "took nothing for 0.2 s"), (True, "Broken pipe")):
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        outputs = OutputFiles()
+        output = outputs.open("--out", pipe)
+        if leaves:
+            os.close(reader)
+        for _ in range(100):
+            output.write(bytes(10_000))
+        with pytest.raises(InvalidInputError, match=problem):
+            outputs.commit()
+        if not leaves:
+            os.close(reader)
+
+
+def test_a_slow_reader_gets_everything(tmp_path: Path) -> None:
+    pipe, sent = tmp_path / "pipe", os.urandom(500_000)
+    os.mkfifo(pipe)
+    read = bytearray()
+
+    def read_slowly() -> None:
+        with pipe.open("rb", buffering=0) as file:
+            while part := file.read(30_000):
+                read.extend(part)
+                time.sleep(0.01)
+
+    reader = threading.Thread(target=read_slowly)
+    reader.start()
+    with OutputFiles() as outputs:
+        output = outputs.open("--out", pipe)
+        for start in range(0, len(sent), 999):
+            output.write(sent[start : start + 999])
+    reader.join(10)
+    assert bytes(read) == sent
 
 
 def test_a_format_that_goes_back_in_its_file_is_refused_on_pipes_and_standard_output(tmp_path: Path) -> None:

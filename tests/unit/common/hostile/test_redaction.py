@@ -18,7 +18,7 @@ from countline_common.errors import FieldProblem, InvalidInputError
 from countline_common.grpc.errors import to_status
 from countline_common.http.errors import problem
 from countline_common.redaction import redact, redact_address
-from countline_control.cameras.domain import Camera, CameraSpec, for_readers
+from countline_control.cameras.domain import Camera, for_readers
 from countline_control.cameras.messages import camera_message
 from countline_pipelines.sources import Playback, SourceSpec, SourceWarnings, WarningCode, source_address
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
@@ -97,7 +97,7 @@ def test_redacting_twice_changes_nothing_more(address: str) -> None:
 def test_no_planted_secret_reaches_an_error(address: str) -> None:
     """Whatever raised it: on a terminal, over gRPC, over REST."""
     for text in (f"{address}: no such file", str(Path(address)), f"unexpected argument ({address})"):
-        error = InvalidInputError(text, fields=(FieldProblem("spec.source_url", text),))
+        error = InvalidInputError(text, fields=(FieldProblem("stream_url", text),))
         received = to_status(error).SerializeToString() + json.dumps(problem(error, "1")).encode()
         shown = io.StringIO()
         with redirect_stderr(shown):
@@ -127,7 +127,7 @@ def what_a_source_reports(spec: SourceSpec) -> str:
 
 @given(planted())
 def test_no_planted_secret_reaches_readers_of_cameras_and_events(address: str) -> None:
-    camera = for_readers(Camera("door", spec=CameraSpec(source_url=address)))
+    camera = for_readers(Camera("door", stream_url=address))
     message = camera_message(camera)
     shown = [MessageToJson(message, ensure_ascii=False), str(message), repr(camera)]
     assert all(SECRET not in text for text in shown)

@@ -33,8 +33,9 @@ def test_no_role_permits_what_only_machines_may_do() -> None:
     assert PEOPLE.isdisjoint(MACHINES_ONLY)
 
 
-def test_a_viewer_changes_nothing_but_the_own_profile() -> None:
-    changes = {name for name in BUILT_IN["viewer"].permissions if not name.endswith(":read")}
+@pytest.mark.parametrize("role", ["viewer", "guest"])
+def test_a_viewer_and_a_guest_change_nothing_but_the_own_account(role: str) -> None:
+    changes = {name for name in BUILT_IN[role].permissions if not name.endswith(":read")}
     assert changes == {"self:write"}
 
 

@@ -137,7 +137,7 @@ def test_options_of_replay_reach_the_count_and_explain_says_why(tmp_path):
 
 
 def test_the_worker_takes_masks_age_and_score_from_the_camera():
-    spec = cameras_pb2.CameraSpec(source_url="rtsp://host/stream", min_track_age_s=1.5, min_track_score=0.4)
+    spec = cameras_pb2.CameraSpec(min_track_age_s=1.5, min_track_score=0.4)
     spec.masks.add(mask_id="tree", kind=cameras_pb2.MASK_KIND_IGNORE).polygon.extend(
         cameras_pb2.Point(x=x, y=y) for x, y in LEFT
     )

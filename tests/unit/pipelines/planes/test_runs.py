@@ -116,7 +116,8 @@ def assignment(source: str, **spec: object) -> workers_pb2.Assignment:
     camera = cameras_pb2.Camera(
         camera_id="cam",
         site_id="site",
-        spec=cameras_pb2.CameraSpec(source_url=source, lines=lines, **spec),
+        stream_url=source,
+        spec=cameras_pb2.CameraSpec(lines=lines, **spec),
         created_at=to_timestamp(1000.0),
     )
     return workers_pb2.Assignment(camera=camera, epoch=9, time_zone="UTC")
@@ -238,5 +239,5 @@ def test_a_change_of_version_is_worth_a_report_at_once() -> None:
     assert said[0] != said[1]
     following = replace(running, follower_model="blob@2")
     assert signature({"cam": following}) != said[0]
-    status = camera_report("cam", 3, "worker", following, 100.0).status
-    assert (status.model, status.follower_model) == ("blob@1", "blob@2")
+    status = camera_report("cam", 3, "worker", following, 100.0, 90.0).observed
+    assert (status.model, status.follower_model, status.since.seconds) == ("blob@1", "blob@2", 90)

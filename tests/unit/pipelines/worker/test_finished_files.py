@@ -26,8 +26,9 @@ def assignment(source: Path, **lines: tuple[tuple[float, float], ...]) -> worker
         cameras_pb2.Line(line_id=name, version=1, points=[cameras_pb2.Point(x=x, y=y) for x, y in points])
         for name, points in lines.items()
     ]
-    spec = cameras_pb2.CameraSpec(source_url=str(source), playback=cameras_pb2.PLAYBACK_FAST, lines=drawn)
-    return workers_pb2.Assignment(camera=cameras_pb2.Camera(camera_id="cam", site_id="site", spec=spec))
+    spec = cameras_pb2.CameraSpec(playback=cameras_pb2.PLAYBACK_FAST, lines=drawn)
+    camera = cameras_pb2.Camera(camera_id="cam", site_id="site", stream_url=str(source), spec=spec)
+    return workers_pb2.Assignment(camera=camera)
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ async def test_records_of_a_file_name_its_content_and_those_of_a_stream_do_not(w
     assert len(first) == 16
     assert worker._owners["cam"].recording == first
     live = assignment(film, gate=MIDDLE)
-    live.camera.spec.source_url, live.camera.spec.playback = "rtsp://127.0.0.1:9/door", 0
+    live.camera.stream_url, live.camera.spec.playback = "rtsp://127.0.0.1:9/door", 0
     await worker._desired.apply([live])
     assert worker._owners["cam"].recording == ""
 

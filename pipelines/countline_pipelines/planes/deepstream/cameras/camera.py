@@ -121,7 +121,7 @@ class DeepStreamCamera:
         self._stamps.opened()
         if self._health.paused is not None:
             valve.pause()
-        if self._health.state is not CameraState.RECONNECTING:
+        if self._health.state is not CameraState.OFFLINE:
             self._health.state = CameraState.STARTING
 
     def closed(self, *, decide: bool) -> None:

@@ -52,7 +52,7 @@ _LEGAL: Final = {
     SourcePhase.DRAINED: frozenset[SourcePhase](),
 }
 _SHOWN: Final = {
-    SourcePhase.BROKEN: CameraState.RECONNECTING,
+    SourcePhase.BROKEN: CameraState.OFFLINE,
     SourcePhase.FAILED: CameraState.FAILED,
 }
 
