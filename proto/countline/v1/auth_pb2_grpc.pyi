@@ -78,7 +78,8 @@ class AuthServiceStub:
     ResetPassword: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ResetPasswordRequest, _auth_pb2.ResetPasswordResponse]
     """Gives a user a one-time password, and ends all sessions of the user. The user has to choose another one after the next
     login.
-    Errors: PERMISSION_DENIED if the user holds what the caller does not hold.
+    Errors: PERMISSION_DENIED if the user holds what the caller does not hold, or could get it from the groups file at the
+    next login through an identity provider.
     """
     DisableUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.DisableUserRequest, _auth_pb2.DisableUserResponse]
     """Ends all sessions of a user, who cannot log in until enabled again.
@@ -166,7 +167,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     ResetPassword: _aio.UnaryUnaryMultiCallable[_auth_pb2.ResetPasswordRequest, _auth_pb2.ResetPasswordResponse]  # type: ignore[assignment]
     """Gives a user a one-time password, and ends all sessions of the user. The user has to choose another one after the next
     login.
-    Errors: PERMISSION_DENIED if the user holds what the caller does not hold.
+    Errors: PERMISSION_DENIED if the user holds what the caller does not hold, or could get it from the groups file at the
+    next login through an identity provider.
     """
     DisableUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.DisableUserRequest, _auth_pb2.DisableUserResponse]  # type: ignore[assignment]
     """Ends all sessions of a user, who cannot log in until enabled again.
@@ -341,7 +343,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_pb2.ResetPasswordResponse, _abc.Awaitable[_auth_pb2.ResetPasswordResponse]]:
         """Gives a user a one-time password, and ends all sessions of the user. The user has to choose another one after the next
         login.
-        Errors: PERMISSION_DENIED if the user holds what the caller does not hold.
+        Errors: PERMISSION_DENIED if the user holds what the caller does not hold, or could get it from the groups file at the
+        next login through an identity provider.
         """
 
     @_abc_1.abstractmethod
