@@ -106,9 +106,7 @@ class AuthBase:
             raise PermissionDeniedError(f"{user.username} does not hold {permission!r}")
         return user
 
-    async def _held(
-        self, connection: AsyncConnection, user: StoredUser, *, giving: bool = False
-    ) -> tuple[Held, ...]:
+    async def _held(self, connection: AsyncConnection, user: StoredUser, *, giving: bool = False) -> tuple[Held, ...]:
         """Return what a user holds in the current call: an API key, or somebody who acts for the user, may hold less.
 
         Args:

@@ -343,7 +343,8 @@ class AuthServiceServicer:
 
     def CheckAccess(self, request, context):
         """Returns whether a user may do something, and why. Without a site and a camera: over the whole system.
-        Errors: INVALID_ARGUMENT if there is no such permission.
+        Errors: INVALID_ARGUMENT if there is no such permission, or the camera is of another site; NOT_FOUND if there is no
+        such user or camera.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -97,7 +97,8 @@ class AuthServiceStub:
     """Ends all sessions of a user. Errors: PERMISSION_DENIED if the user holds what the caller does not hold."""
     CheckAccess: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CheckAccessRequest, _auth_pb2.CheckAccessResponse]
     """Returns whether a user may do something, and why. Without a site and a camera: over the whole system.
-    Errors: INVALID_ARGUMENT if there is no such permission.
+    Errors: INVALID_ARGUMENT if there is no such permission, or the camera is of another site; NOT_FOUND if there is no
+    such user or camera.
     """
     ListRoles: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListRolesRequest, _auth_pb2.ListRolesResponse]
     """Lists roles by name, built-in and custom ones."""
@@ -186,7 +187,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Ends all sessions of a user. Errors: PERMISSION_DENIED if the user holds what the caller does not hold."""
     CheckAccess: _aio.UnaryUnaryMultiCallable[_auth_pb2.CheckAccessRequest, _auth_pb2.CheckAccessResponse]  # type: ignore[assignment]
     """Returns whether a user may do something, and why. Without a site and a camera: over the whole system.
-    Errors: INVALID_ARGUMENT if there is no such permission.
+    Errors: INVALID_ARGUMENT if there is no such permission, or the camera is of another site; NOT_FOUND if there is no
+    such user or camera.
     """
     ListRoles: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListRolesRequest, _auth_pb2.ListRolesResponse]  # type: ignore[assignment]
     """Lists roles by name, built-in and custom ones."""
@@ -404,7 +406,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.CheckAccessResponse, _abc.Awaitable[_auth_pb2.CheckAccessResponse]]:
         """Returns whether a user may do something, and why. Without a site and a camera: over the whole system.
-        Errors: INVALID_ARGUMENT if there is no such permission.
+        Errors: INVALID_ARGUMENT if there is no such permission, or the camera is of another site; NOT_FOUND if there is no
+        such user or camera.
         """
 
     @_abc_1.abstractmethod
