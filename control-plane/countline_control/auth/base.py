@@ -103,7 +103,7 @@ class AuthBase:
         if user is None or user.disabled_at is not None:
             raise UnauthenticatedError(f"user {principal.name!r} no longer exists", hint="log in as another user")
         if not any(permission in held.permissions for held in await self._held(connection, user)):
-            raise PermissionDeniedError(f"{user.username} does not hold {permission!r}")
+            raise PermissionDeniedError(f"{user.username} does not hold '{permission}'")
         return user
 
     async def _held(self, connection: AsyncConnection, user: StoredUser, *, giving: bool = False) -> tuple[Held, ...]:

@@ -50,6 +50,7 @@ async def test_a_camera_or_site_that_does_not_exist_looks_like_one_outside(place
     ):
         errors = [await refused(call(name)) for name in ("yard", "ghost")]
         assert {(error.code, error.message) for error in errors} == {("PERMISSION_DENIED", errors[0].message)}
+        assert "the permission 'camera:read' is held over site lab only" in errors[0].message
 
 
 def grant(role: str, site_id: str = "", *camera_ids: str) -> auth_pb2.Grant:
