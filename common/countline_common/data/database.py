@@ -43,6 +43,7 @@ def create_engine(dsn: str) -> AsyncEngine:
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_TIMEOUT_S,
         pool_pre_ping=True,
+        hide_parameters=True,  # errors are logged, and parameters contain hashes of passwords
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
@@ -116,7 +117,7 @@ def _revisions(package: str) -> tuple[str, ...]:
 
 
 def _migrate(dsn: str, package: str, schema: str) -> None:
-    engine = create_sync_engine(url(dsn), connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
+    engine = create_sync_engine(url(dsn), hide_parameters=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
     try:
         with engine.connect() as connection:
             _upgrade(connection, package, schema)
