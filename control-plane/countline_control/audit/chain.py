@@ -228,6 +228,36 @@ def chained(previous: bytes, after: int, texts: Iterable[str], signer: AuditSign
         yield link
 
 
+@dataclass(slots=True)
+class HeadSearch:
+    """Finds the row behind which the next one belongs: `add` rows from the last one backwards until it returns True.
+
+    That is the last row of ours, or the last of the rows that follow it without a gap. Rows further on, behind a gap,
+    were inserted by somebody else. Without any row of ours, it is the last row before the first gap.
+
+    Args:
+        public: checks signatures.
+    """
+
+    public: AuditPublicKey
+    head: Link | None = None
+    """None if there are no rows."""
+    room: int | None = None
+    """How many rows fit in the gap behind the head; None if there is no end."""
+    _above: Link | None = None
+
+    def add(self, links: Iterable[Link]) -> bool:
+        """Look at the next rows; return whether the head is found."""
+        for link in links:
+            above, self._above = self._above, link
+            if above is None or above.sequence != link.sequence + 1:
+                self.room = above.sequence - link.sequence - 1 if above is not None else None
+                self.head = link
+            elif hash_of(link.hash, above.sequence, above.text) == above.hash and self.public.signs_row(above):
+                return True
+        return False
+
+
 def first_doubtful(
     public: AuditPublicKey, previous: bytes, after: int, links: Iterable[Link], *, unsigned: bool = False
 ) -> int:

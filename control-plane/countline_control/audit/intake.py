@@ -69,5 +69,7 @@ class AuditIntake(StreamFollower):
             await store.lock_chain(connection)
             known = await store.known(connection, list(by_id))
             texts = [hashed_text(row) for row_id, row in by_id.items() if row_id not in known]
-            sequence, hashed = await store.head(connection)
-            await store.append(connection, chained(hashed, sequence, texts, self._signer))
+            while texts:
+                sequence, hashed, room = await store.head(connection, self._signer.public)
+                now, texts = texts[:room], texts[room:] if room is not None else []
+                await store.append(connection, chained(hashed, sequence, now, self._signer))

@@ -94,7 +94,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         )
         return audit_pb2.ExportAuditResponse(
             records=[messages.record_message(row.link, row.received_at.timestamp(), with_text=True) for row in shown],
-            checkpoints=[messages.checkpoint_message(each) for each in signed],
+            checkpoints=[messages.checkpoint_message(each) for each in signed if self._public.signs(each)],
             next_after=0 if is_last else until,
             public_key=self._public.pem,
         )
@@ -158,7 +158,7 @@ def _us(moment: Timestamp) -> int:
 def _sequence(after: str) -> int | None:
     if not after:
         return None
-    if not after.isdecimal() or len(after) > 18:
+    if not after.isdecimal() or len(after) > 19:
         raise invalid_page("page_token", "is not one that this service gave; begin without one")
     return int(after)
 

@@ -105,12 +105,23 @@ class Audit:
     def __init__(self, dsn: str, client: nats.NATS, signer: AuditSigner) -> None:
         self.database = Database(dsn)
         self.dsn = dsn
+        self.public = signer.public
         self.intake = AuditIntake(self.database, signer, client.jetstream)
         self.upkeep = AuditUpkeep(self.database, signer, client.jetstream, retention_days=lambda: 30)
 
     async def add(self, first: int, last: int) -> None:
         """Store rows as if services had sent them."""
         await self.intake.store([_row(number) for number in range(first, last + 1)])
+
+    async def signed(self) -> int:
+        """Return the sequence of the last checkpoint."""
+        return (await self.database.read(lambda connection: store.last_signed(connection, self.public)))[0]
+
+    def insert_unguarded(self, *statements: str) -> None:
+        """Insert what an earlier release let the role of the service insert."""
+        tables = ("audit.audit_logs", "audit.checkpoints")
+        switches = [[f"ALTER TABLE {name} {verb} TRIGGER guard" for name in tables] for verb in ("DISABLE", "ENABLE")]
+        self.execute(*switches[0], *statements, *switches[1])
 
     def execute(self, *statements: str) -> None:
         """Change the database as its superuser can."""
@@ -223,7 +234,7 @@ async def test_a_chain_that_is_made_anew_is_found(control: Control, audit: Audit
 async def test_a_checkpoint_is_not_signed_over_a_row_that_somebody_inserted(control: Control, audit: Audit) -> None:
     await audit.add(1, 2)
     await audit.upkeep.sign()  # unless the control-plane's own upkeep was faster
-    assert (await audit.database.read(store.last_signed))[0] == 2
+    assert await audit.signed() == 2
     assert await audit.upkeep.sign() is None, "nothing new"
     audit.execute(
         """INSERT INTO audit.audit_logs (sequence, hashed_text, hash, signature)
@@ -232,6 +243,86 @@ async def test_a_checkpoint_is_not_signed_over_a_row_that_somebody_inserted(cont
     )
     assert await audit.upkeep.sign() is None
     assert await _faults(control) == {"inserted"}
+
+
+FAR_ROW = """INSERT INTO audit.audit_logs (sequence, hashed_text, hash, signature)
+             SELECT {sequence}, '{{"id":"far"}}', hash, signature FROM audit.audit_logs WHERE sequence = 2"""
+FAR_CHECKPOINT = """INSERT INTO audit.checkpoints (sequence, purge, hash, at_us, key_id, signature)
+                    SELECT {sequence}, purge, hash, 9223372036854775807, key_id, signature FROM audit.checkpoints"""
+
+
+@pytest.mark.parametrize("sequence", [9223372036854775807, 5])
+async def test_rows_are_stored_and_signed_although_somebody_inserted_one_further_on(
+    control: Control, audit: Audit, sequence: int
+) -> None:
+    await audit.add(1, 2)
+    await audit.upkeep.sign()
+    audit.insert_unguarded(FAR_ROW.format(sequence=sequence))
+    await audit.add(3, 8)
+    await audit.upkeep.sign()
+    stored = [record.sequence for record in await listed(control)]
+    assert len(stored) == 9
+    assert len({*stored} & {*range(1, 10)}) == 8 + (sequence == 5)
+    assert await audit.signed() == (8 if sequence > 9 else 4)
+    assert await _faults(control) >= ({"missing"} if sequence > 9 else {"changed"})
+    page = audit_pb2.ListAuditRowsRequest(page_size=1)
+    page.page_token = (await control.caller("admin").audit.ListAuditRows(page)).next_page_token
+    assert len((await control.caller("admin").audit.ListAuditRows(page)).records) == 1
+
+
+async def test_rows_are_stored_behind_rows_that_somebody_inserted_at_the_end(control: Control, audit: Audit) -> None:
+    await audit.add(1, 2)
+    await audit.upkeep.sign()
+    audit.execute(*(FAR_ROW.replace("far", f"far{each}").format(sequence=each) for each in (3, 4, 5)))
+    await audit.add(6, 7)
+    assert [record.sequence for record in await listed(control)] == [7, 6, 5, 4, 3, 2, 1]
+    assert await _faults(control) >= {"changed"}
+
+
+async def test_a_row_that_cannot_be_decoded_is_shown_as_such(control: Control, audit: Audit) -> None:
+    await audit.add(1, 1)
+    texts = ['{"id":"zz"}', "[" * 2000 + "]" * 2000, "7", '{"id":"yy","at_us":9223372036854775807}']
+    for sequence, text in enumerate(texts, 2):
+        audit.execute(
+            f"""INSERT INTO audit.audit_logs (sequence, hashed_text, hash, signature)
+                SELECT {sequence}, '{text}', sha256(hash || convert_to(E'{sequence}\n' || '{text}', 'UTF8')), ''
+                FROM audit.audit_logs WHERE sequence = {sequence - 1}"""
+        )
+    await audit.add(2, 2)
+    stub = control.caller("admin").audit
+    for record in (await listed(control))[1:5]:
+        assert record.row.method == f"undecodable row {record.sequence}"
+        assert record.row.outcome == "UNDECODABLE"
+        one = (await stub.GetAuditRow(audit_pb2.GetAuditRowRequest(sequence=record.sequence))).row
+        assert one.row.problem.startswith(f"undecodable row {record.sequence}: ")
+    export = await stub.ExportAudit(audit_pb2.ExportAuditRequest())
+    assert [record.hashed_text for record in export.records[1:5]] == texts
+    assert {fault.sequence for fault in (await verified(control)).faults if fault.kind == "inserted"} == {2, 3, 4, 5}
+
+
+async def test_a_forged_checkpoint_stops_neither_signing_nor_publishing(
+    control: Control, audit: Audit, nats_server: NatsServer
+) -> None:
+    await audit.add(1, 2)
+    await audit.upkeep.sign()
+    audit.insert_unguarded(FAR_CHECKPOINT.format(sequence=900_000_000_000))
+    await audit.upkeep.publish()
+    await audit.add(3, 4)
+    await audit.upkeep.sign()
+    assert await audit.signed() == 4
+    client = await nats.connect(nats_server.url)
+    js = client.jetstream()
+    published = await published_checkpoints(js)
+    assert 900_000_000_000 not in {each.sequence for each in published}
+    forged = audit_pb2.AuditCheckpoint(sequence=900_000_000_000, hash="00", key_id="x", signature=b"x")
+    for data in (forged.SerializeToString(), b"\xff"):
+        await js.publish(bus.checkpoint_subject(purge=False), data)
+    await audit.upkeep.publish()
+    assert 4 in {each.sequence for each in await published_checkpoints(js)}
+    export = await control.caller("admin").audit.ExportAudit(audit_pb2.ExportAuditRequest())
+    assert {each.sequence for each in export.checkpoints} <= {1, 2, 3, 4}
+    assert "checkpoint_forged" in await _faults(control)
+    await client.close()
 
 
 async def test_a_row_that_is_delivered_again_is_stored_once_also_by_two_processes(audit: Audit) -> None:
@@ -390,6 +481,7 @@ async def test_the_role_of_the_service_may_read_and_insert_and_nothing_else(
         signer = AuditSigner(new_audit_key())
         await AuditIntake(database, signer, lambda: None).store([_row(1), _row(2)])
         assert await AuditUpkeep(database, signer, lambda: None).sign() is not None
+        assert _may(own, FAR_ROW.format(sequence=3)), "the next row"
         permitted = [each for each in FORBIDDEN if _may(own, each.replace("{database}", name))]
         assert permitted == []
         with (
@@ -452,6 +544,8 @@ LATER_GRANTS = [
     "GRANT INSERT ON audit.audit_logs TO {role}",
     "GRANT CREATE ON SCHEMA audit TO {role}",
     "ALTER TABLE audit.checkpoints DISABLE ROW LEVEL SECURITY",
+    "ALTER TABLE audit.audit_logs DISABLE TRIGGER guard",
+    "DROP FUNCTION audit.guard_checkpoint() CASCADE",
     "ALTER TABLE audit.audit_logs OWNER TO {role}",
     "ALTER DATABASE {database} OWNER TO {role}",
 ]
@@ -483,6 +577,14 @@ FORBIDDEN = [
     "CREATE TRIGGER t BEFORE INSERT ON audit.audit_logs EXECUTE FUNCTION suppress_redundant_updates_trigger()",
     "INSERT INTO audit.audit_logs (sequence, hashed_text, hash, signature, received_at) VALUES (9, '{}', '', '', NULL)",
     "SET session_replication_role = replica",
+    FAR_ROW.format(sequence=4),
+    FAR_ROW.format(sequence=9223372036854775807),
+    FAR_ROW.format(sequence=0),
+    FAR_CHECKPOINT.format(sequence=3),
+    FAR_CHECKPOINT.format(sequence=1),
+    "ALTER TABLE audit.audit_logs DISABLE TRIGGER guard",
+    "DROP TRIGGER guard ON audit.checkpoints",
+    "CREATE OR REPLACE FUNCTION audit.guard_row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
 ]
 
 

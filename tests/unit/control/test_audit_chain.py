@@ -11,6 +11,7 @@ from countline_control.audit.chain import (
     AuditSigner,
     ChainCheck,
     Checkpoint,
+    HeadSearch,
     Link,
     chained,
     first_doubtful,
@@ -123,6 +124,35 @@ def test_a_checkpoint_is_not_made_over_a_row_of_somebody_else() -> None:
     unsigned = [replace(link, signature=b"") for link in LINKS]
     assert first_doubtful(SIGNER.public, GENESIS, 0, unsigned) == 1
     assert first_doubtful(SIGNER.public, GENESIS, 0, unsigned, unsigned=True) == 0
+
+
+def far(sequence: int) -> Link:
+    """A row of somebody else, with the hash and the signature of one of ours."""
+    return replace(LINKS[3], sequence=sequence)
+
+
+@pytest.mark.parametrize(
+    ("rows", "head", "room"),
+    [
+        (LINKS, 12, None),
+        (LINKS[:1], 1, None),
+        (LINKS[6:], 12, None),
+        ([*LINKS, far(2**63 - 1)], 12, 2**63 - 14),
+        ([*LINKS, far(15), far(16)], 12, 2),
+        ([*LINKS, far(13), far(14)], 14, None),
+        ([*LINKS, far(13), far(15)], 13, 1),
+        ([*LINKS[:4], *LINKS[6:]], 12, None),
+        ([replace(link, signature=b"") for link in LINKS], 12, None),
+        ([*(replace(link, signature=b"") for link in LINKS), far(99)], 12, 86),
+    ],
+)
+def test_the_next_row_belongs_behind_the_last_one_of_ours(rows: list[Link], head: int, room: int | None) -> None:
+    search = HeadSearch(SIGNER.public)
+    for row in reversed(rows):
+        if search.add([row]):
+            break
+    assert search.head is not None
+    assert (search.head.sequence, search.room) == (head, room)
 
 
 @given(st.data())
