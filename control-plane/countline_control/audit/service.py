@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Final
@@ -29,6 +30,8 @@ from countline_control.database import Database
 NAME: Final = "countline.v1.AuditService"
 EXPORT_PAGE: Final = 1000
 CHECK_PAGE: Final = 2000
+PUBLISHED_WITHIN_S: Final = 300.0
+"""Auth publishes a checkpoint within a minute; this leaves time after an outage of NATS."""
 
 _log = get_logger(__name__)
 
@@ -102,9 +105,10 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     async def VerifyAudit(
         self, request: audit_pb2.VerifyAuditRequest, context: Context
     ) -> audit_pb2.VerifyAuditResponse:
+        due_us = round((time.time() - PUBLISHED_WITHIN_S) * MICROSECONDS)
         published = await self._published()
         stored = await self._database.read(lambda connection: store.checkpoints_behind(connection, 0))
-        check = ChainCheck(self._public, frozenset(stored), published or frozenset())
+        check = ChainCheck(self._public, frozenset(stored), published, due_us)
         async for rows in self._pages():
             await asyncio.to_thread(check.add, store.links(rows))
         check.finish()

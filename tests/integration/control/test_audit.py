@@ -1,6 +1,8 @@
 """The audit on real servers: stored once through outages, verified after tampering, purged, closed to its own role."""
 
 import asyncio
+import contextlib
+import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +11,7 @@ import grpc
 import nats
 import psycopg
 import pytest
-from nats.js.errors import NoStreamResponseError
+from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 from psycopg import sql
 from tests.fixtures.analytics.stack import until
 from tests.fixtures.nats import NatsServer
@@ -88,6 +90,86 @@ async def test_what_is_no_row_goes_to_the_dead_letters_once_with_the_reason(
     await client.close()
 
 
+def _row(number: int) -> AuditRow:
+    return AuditRow(
+        row_id=f"row-{number}",
+        at=to_timestamp(1_800_000_000 + number),
+        actor=audit_pb2.AuditActor(subject="u1", name="ann" if number % 2 else "bob"),
+        on_behalf_of=audit_pb2.AuditActor(subject="v1", name="vera") if number % 5 == 0 else None,
+        method="countline.v1.CameraService/UpdateCamera",
+        resource=f"cameras/c{number}",
+        outcome="OK" if number % 3 else "NOT_FOUND",
+        changes=[audit_pb2.FieldChange(path="title", before='"Türe"', after='"\x00\\u0000"')],
+    )
+
+
+def _of(method: str, number: int, **fields: object) -> AuditRow:
+    row = _row(number)
+    row.MergeFrom(AuditRow(method=method, **fields))
+    return row
+
+
+@pytest.mark.parametrize(
+    ("subject", "row", "reason"),
+    [
+        ("cameras", _of("countline.v1.AuthService/DeleteUser", 1), "comes on countline.audit.rows.auth, not on"),
+        ("auth", _of("countline.v1.CameraService/DeleteCamera", 1), "comes on countline.audit.rows.cameras, not on"),
+        ("auth", _of("countline.v1.CountService/CreateTruthSet", 1), "comes on countline.audit.rows.analytics"),
+        ("cameras", _of("unknown", 1), "comes on countline.audit.rows.auth, not on"),
+        (
+            "auth",
+            _of("countline.v1.AuthService/Login", 1, actor={"name": secrets.token_hex(6000)}),
+            "index row requires",
+        ),
+        ("auth", _of("countline.v1.AuthService/Login", 1, at={"seconds": 2**62}), "out of range"),
+        ("auth", _of("countline.v1.AuthService/Login", 1, row_id="\0"), "NUL"),
+    ],
+)
+async def test_a_row_that_is_not_its_senders_or_that_postgresql_refuses_goes_to_the_dead_letters(
+    control: Control, nats_server: NatsServer, subject: str, row: AuditRow, reason: str
+) -> None:
+    client = await nats.connect(nats_server.url)
+    js = client.jetstream()
+    good = _of("countline.v1.AuthService/DeleteUser", 2, resource="users/after")
+    for each, name in ((row, subject), (good, "auth")):
+        await js.publish(bus.audit_subject(name), each.SerializeToString())
+    await until(lambda: _has(control, "users/after"))
+
+    async def is_empty() -> bool:
+        return (await js.stream_info(bus.AUDIT)).state.messages == 0
+
+    await until(is_empty)
+    letter = await js.get_last_msg(bus.DLQ, "countline.dlq.AUDIT")
+    assert (letter.data, letter.headers is not None) == (row.SerializeToString(), True)
+    assert reason in letter.headers["Countline-Reason"]
+    assert await resources(control) == ["users/after"]
+    await client.close()
+
+
+async def test_nats_refuses_to_delete_and_purge_messages_of_the_audit_also_in_streams_of_an_earlier_release(
+    nats_server: NatsServer,
+) -> None:
+    client = await nats.connect(nats_server.url)
+    js = client.jetstream()
+    for name in (bus.AUDIT, bus.AUDIT_CHECKPOINTS):
+        (config,) = [each for each in bus.stream_configs() if each.name == name]
+        with contextlib.suppress(NotFoundError):
+            await js.delete_stream(name)
+        await js.add_stream(config.evolve(deny_delete=False, deny_purge=False, max_bytes=bus.MIB))
+    await bus.ensure_streams(js)
+    for name, subject in ((bus.AUDIT, bus.audit_subject("auth")), (bus.AUDIT_CHECKPOINTS, bus.CHECKPOINT_SUBJECTS)):
+        sent = await js.publish(subject.replace(">", "rows"), b"x")
+        for attempt in (js.purge_stream(name), js.delete_msg(name, sent.seq)):
+            with pytest.raises(APIError, match="not permitted"):
+                await attempt
+        kept = await js.stream_info(name)
+        assert (kept.state.messages, kept.config.max_bytes) == (1, bus.MIB)
+    await js.delete_stream(bus.AUDIT)
+    await js.delete_stream(bus.AUDIT_CHECKPOINTS)
+    await bus.ensure_streams(js)
+    await client.close()
+
+
 async def _has(control: Control, resource: str) -> bool:
     return resource in await resources(control)
 
@@ -105,6 +187,7 @@ class Audit:
     def __init__(self, dsn: str, client: nats.NATS, signer: AuditSigner) -> None:
         self.database = Database(dsn)
         self.dsn = dsn
+        self.signer = signer
         self.public = signer.public
         self.intake = AuditIntake(self.database, signer, client.jetstream)
         self.upkeep = AuditUpkeep(self.database, signer, client.jetstream, retention_days=lambda: 30)
@@ -128,19 +211,6 @@ class Audit:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
-
-
-def _row(number: int) -> AuditRow:
-    return AuditRow(
-        row_id=f"row-{number}",
-        at=to_timestamp(1_800_000_000 + number),
-        actor=audit_pb2.AuditActor(subject="u1", name="ann" if number % 2 else "bob"),
-        on_behalf_of=audit_pb2.AuditActor(subject="v1", name="vera") if number % 5 == 0 else None,
-        method="countline.v1.CameraService/UpdateCamera",
-        resource=f"cameras/c{number}",
-        outcome="OK" if number % 3 else "NOT_FOUND",
-        changes=[audit_pb2.FieldChange(path="title", before='"Türe"', after='"\x00\\u0000"')],
-    )
 
 
 @pytest.fixture
@@ -322,6 +392,22 @@ async def test_a_forged_checkpoint_stops_neither_signing_nor_publishing(
     export = await control.caller("admin").audit.ExportAudit(audit_pb2.ExportAuditRequest())
     assert {each.sequence for each in export.checkpoints} <= {1, 2, 3, 4}
     assert "checkpoint_forged" in await _faults(control)
+    await client.close()
+
+
+async def test_checkpoints_that_jetstream_lost_are_reported(
+    control: Control, audit: Audit, nats_server: NatsServer
+) -> None:
+    client = await nats.connect(nats_server.url)
+    js = client.jetstream()
+    past = AuditUpkeep(audit.database, audit.signer, client.jetstream, clock=lambda: time.time() - 600)
+    await audit.add(1, 2)
+    assert await past.sign() is not None
+    await audit.upkeep.publish()
+    assert await _faults(control) == set()
+    await js.delete_stream(bus.AUDIT_CHECKPOINTS)
+    await bus.ensure_streams(js)
+    assert await _faults(control) == {"checkpoint_unpublished"}
     await client.close()
 
 

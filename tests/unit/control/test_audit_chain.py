@@ -102,6 +102,19 @@ def test_checkpoints_that_vanish_from_the_database_are_found_by_what_jetstream_k
     assert {"cut_off", "checkpoint_missing"} == kinds(LINKS[:9], stored=set(), published=checkpoints())
 
 
+def test_checkpoints_that_vanish_from_jetstream_are_found_if_it_was_read_and_they_are_due() -> None:
+    def found(published: set[Checkpoint] | None, until_us: int) -> list[tuple[str, int]]:
+        kept = None if published is None else frozenset(published)
+        check = ChainCheck(SIGNER.public, frozenset(checkpoints()), kept, until_us)
+        check.add(LINKS)
+        check.finish()
+        return [(str(fault.kind), fault.sequence) for fault in check.faults]
+
+    assert found(set(), 9) == [("checkpoint_unpublished", 4), ("checkpoint_unpublished", 8)]
+    assert found(checkpoints(at=(4,)), 9) == [("checkpoint_unpublished", 8)]
+    assert found(checkpoints(), 99) == found(set(), 4) == found(None, 99) == []
+
+
 def test_a_signed_checkpoint_stands_for_purged_rows() -> None:
     purge = SIGNER.checkpoint(6, LINKS[5].hash, 1, purge=True)
     assert faults(LINKS[6:], stored={*checkpoints(), purge}) == []
