@@ -8,6 +8,7 @@ from uuid import uuid4
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.access.scopes import EVERYTHING
+from countline_common.administration.maintenance import check_off
 from countline_common.audit.calls import about
 from countline_common.errors import ConflictError, PermissionDeniedError
 from countline_common.logs import get_logger
@@ -79,6 +80,7 @@ class PersonMethods(UserMethods):
 
         Raises:
             PermissionDeniedError: the user is disabled, or a new person has no role.
+            UnavailableError: a new person logs in during maintenance.
         """
         identity = await oidc_store.find_identity(connection, person.issuer, person.subject)
         stored = await store.get_user(connection, identity.user_id) if identity is not None else None
@@ -91,12 +93,18 @@ class PersonMethods(UserMethods):
         return stored, await self._with_groups(connection, stored, person)
 
     async def _new_person(self, connection: AsyncConnection, person: ProviderPerson) -> StoredUser:
-        """Create a user for a person who logs in for the first time, and link both."""
+        """Create a user for a person who logs in for the first time, and link both.
+
+        Raises:
+            PermissionDeniedError: the person has no role.
+            UnavailableError: the system is in maintenance.
+        """
         user = self._new_user(await _free_name(connection, person.username), "")
         user = replace(user, display_name=person.display_name, email=person.email, last_login_at=self._now())
         user = replace(user, grants=await self._mapped(connection, user, person))
         if not user.grants:
             raise without_role()
+        check_off(self.current, "no user can be created for a new person")
         await store.insert_user(connection, user)
         await access_store.set_grants(connection, user.user_id, user.grants, user.username, self._now())
         identity = StoredIdentity(uuid4().hex, user.user_id, person.issuer, person.subject, self._now(), self._now())

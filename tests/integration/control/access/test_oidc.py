@@ -12,7 +12,7 @@ from tests.fixtures.oidc.provider import CLIENT_ID, CLIENT_SECRET, NodeProvider
 from countline.v1 import auth_pb2, oidc_pb2
 from countline_common.access.oidc_redirects import GATEWAY_CALLBACK
 from countline_common.access.scopes import Scope
-from countline_common.administration.current import AdministrationState
+from countline_common.administration.current import AdministrationState, MaintenanceState
 from countline_common.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -182,6 +182,22 @@ async def test_a_new_person_without_a_role_is_refused_and_leaves_no_user(
     assert len(await oidc.rows(users)) == 1
     row = await last_row(oidc)
     assert (row.outcome, row.resource, row.changes[:]) == ("PERMISSION_DENIED", "identities/sub-eve", [])
+
+
+async def test_during_maintenance_a_new_person_becomes_no_user_and_a_known_one_logs_in(
+    oidc: Auth, identity_provider: NodeProvider
+) -> None:
+    await logged_in(oidc, identity_provider, "anna~ops")
+    oidc.service.current.replace(AdministrationState(maintenance=MaintenanceState(True, "backup", "admin", 0.0)))
+    error = await refused(logged_in(oidc, identity_provider, "ben~ops"))
+    assert isinstance(error, UnavailableError)
+    assert "so no user can be created for a new person: backup" in error.message
+    assert {row["username"] for row in await oidc.rows(users)} == {"admin", "anna"}
+    row = await last_row(oidc)
+    assert (row.outcome, row.resource, row.changes[:]) == ("UNAVAILABLE", "identities/sub-ben", [])
+    assert (await logged_in(oidc, identity_provider, "anna~ops")).user.username == "anna"
+    oidc.service.current.replace(AdministrationState())
+    assert (await logged_in(oidc, identity_provider, "ben~ops")).user.username == "ben"
 
 
 async def test_a_disabled_user_is_refused(oidc: Auth, identity_provider: NodeProvider) -> None:
