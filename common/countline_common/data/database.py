@@ -61,9 +61,15 @@ def is_away(error: Exception) -> bool:
 
 
 def _is_answer(error: DBAPIError) -> bool:
-    """Whether the database answered with a refusal: a timeout, a deadlock, or a full disk."""
+    """Whether the database answered with a refusal: a timeout, a deadlock, a full disk, or wrong values."""
     answers = (psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected, psycopg.errors.DiskFull)
-    return isinstance(error.orig, answers)
+    return isinstance(error.orig, answers) or refuses_values(error)
+
+
+def refuses_values(error: Exception) -> bool:
+    """Whether the database refuses the values of a statement, and would do so again: they are wrong or too long."""
+    refusals = (psycopg.errors.DataError, psycopg.errors.ProgramLimitExceeded)
+    return isinstance(error, DBAPIError) and isinstance(error.orig, refusals)
 
 
 async def migrate(dsn: str, package: str, schema: str) -> None:

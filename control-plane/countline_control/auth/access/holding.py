@@ -20,7 +20,7 @@ MOST_NAMED_CHARACTERS: Final = 1500
 
 @dataclass(frozen=True, slots=True)
 class Grantor:
-    """A caller with what the caller holds at this moment, whatever its token says."""
+    """A caller with what the caller may give at this moment, whatever its token says."""
 
     subject: str
     name: str

@@ -14,14 +14,14 @@ from countline_common.errors import ConflictError, PermissionDeniedError
 from countline_common.logs import get_logger
 from countline_control.auth import store
 from countline_control.auth.access import store as access_store
-from countline_control.auth.access.holding import grant_problems
+from countline_control.auth.access.holding import Grantor, check_may_give, grant_problems
 from countline_control.auth.access.roles import SUPER_ADMIN
 from countline_control.auth.base import place_of
 from countline_control.auth.domain import Grant, StoredUser
 from countline_control.auth.messages import user_message
 from countline_control.auth.oidc import store as oidc_store
 from countline_control.auth.oidc.flow import LoginFlow
-from countline_control.auth.oidc.groups import ProviderPerson, grants_of_groups, regranted
+from countline_control.auth.oidc.groups import ProviderPerson, grants_of_groups, held_of_groups, regranted
 from countline_control.auth.oidc.provider import IdentityProvider
 from countline_control.auth.oidc.store import StoredIdentity
 from countline_control.auth.users import UserMethods
@@ -55,6 +55,23 @@ class PersonMethods(UserMethods):
         if self.oidc is None:
             raise ConflictError("no identity provider is configured", hint="log in with a password")
         return self.oidc
+
+    async def _check_may_log_in_as(self, connection: AsyncConnection, holder: Grantor, action: str) -> None:
+        """Check that a caller holds everything that the groups of any person can give.
+
+        Who can log in as a linked user gets what the groups give at a later login of the person. They are unknown
+        until then.
+
+        Args:
+            connection: of the caller's transaction.
+            holder: the caller.
+            action: what lets the caller log in as a linked user, as it follows "may not".
+
+        Raises:
+            PermissionDeniedError: the caller lacks something.
+        """
+        rules = self._configured().provider.config.rules
+        check_may_give(holder, held_of_groups(rules, await access_store.roles_by_name(connection)), action)
 
     async def _user_of(
         self, connection: AsyncConnection, person: ProviderPerson

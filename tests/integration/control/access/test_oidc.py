@@ -290,6 +290,57 @@ async def test_nobody_links_themselves_to_a_user_who_holds_more(oidc: Auth, iden
     assert isinstance(await refused(ann.LinkIdentity(link)), PermissionDeniedError)
 
 
+def link(user: auth_pb2.User, subject: str) -> oidc_pb2.LinkIdentityRequest:
+    return oidc_pb2.LinkIdentityRequest(user_id=user.user_id, subject=subject)
+
+
+async def test_who_links_an_identity_holds_all_that_groups_can_give(
+    oidc: Auth, identity_provider: NodeProvider
+) -> None:
+    """Otherwise an admin links a future super-admin to an account whose password the admin knows."""
+    mallory, vera = await oidc.create("mallory", "admin"), await oidc.create("vera", "viewer")
+    by_mallory = oidc.by((await oidc.login("mallory")).access_token)
+    for user in (mallory, vera):
+        error = await refused(by_mallory.LinkIdentity(link(user, "sub-root")))
+        assert isinstance(error, PermissionDeniedError)
+        assert error.message == (
+            f"mallory may not link an identity to user {user.username}, which gives whatever the groups file maps: "
+            "mallory does not hold 'system:admin' over everything, 'user:impersonate' over everything"
+        )
+    assert not await oidc.rows(identities)
+    found = await logged_in(oidc, identity_provider, "root~roots")
+    assert (found.user.username, held(found.user)) == ("root", {("super-admin", "")})
+    assert "super-admin" not in oidc.verifier.verify((await oidc.login("mallory")).access_token).roles
+
+
+async def test_an_admin_links_identities_where_no_group_gives_more_than_admins_hold(
+    auth: Auth, identity_provider: NodeProvider
+) -> None:
+    use(auth, identity_provider.issuer, "groups:\n  - {group: ops, role: admin}\n  - {group: x, role: guest}\n")
+    await auth.create("ann", "admin")
+    vera = await auth.create("vera", "viewer")
+    by_ann = auth.by((await auth.login("ann")).access_token)
+    assert (await by_ann.LinkIdentity(link(vera, "sub-vera"))).identity.subject == "sub-vera"
+
+
+async def test_who_resets_the_password_of_a_linked_user_holds_all_that_groups_can_give(
+    oidc: Auth, identity_provider: NodeProvider
+) -> None:
+    """The next login of the person may give the user more, and the password opens it."""
+    await oidc.create("mallory", "admin")
+    root = (await logged_in(oidc, identity_provider, "root~ops")).user
+    reset = auth_pb2.ResetPasswordRequest(user_id=root.user_id)
+    by_mallory = oidc.by((await oidc.login("mallory")).access_token)
+    error = await refused(by_mallory.ResetPassword(reset))
+    assert isinstance(error, PermissionDeniedError)
+    assert "mallory may not reset the password of user root, who is linked" in error.message
+    assert "'system:admin' over everything" in error.message
+    by_admin = oidc.by((await oidc.login()).access_token)
+    assert (await by_admin.ResetPassword(reset)).password
+    vera = await oidc.create("vera", "viewer")
+    assert (await by_mallory.ResetPassword(auth_pb2.ResetPasswordRequest(user_id=vera.user_id))).password
+
+
 async def test_while_the_provider_is_away_logins_with_a_password_go_on(auth: Auth) -> None:
     use(auth, "http://127.0.0.1:1")
     for _ in range(3):
