@@ -11,7 +11,8 @@ from tests.fixtures.control.log import product_log
 from tests.fixtures.nats import NatsServer
 
 from countline.v1 import auth_pb2
-from countline_common.data.bus import LOGS
+from countline_common.data.bus import AUDIT, DLQ, LOGS, ensure_streams
+from countline_common.data.dead_letters import put_aside
 
 MARKER = "s3cret@example.org"
 HASH = "$argon2id$"
@@ -55,6 +56,20 @@ async def test_a_failing_statement_shows_no_value_that_it_was_to_write(
     for shown in (logged, published, *answers, str(rows)):
         assert MARKER not in shown
         assert HASH not in shown
+
+
+async def test_the_reason_of_a_dead_letter_shows_no_row(nats_server: NatsServer) -> None:
+    client = await nats.connect(nats_server.url)
+    jetstream = client.jetstream()
+    await ensure_streams(jetstream)
+    await jetstream.publish("countline.audit.rows.auth", b"", stream=AUDIT)
+    subscription = await jetstream.pull_subscribe("", stream=AUDIT, durable="reader")
+    (message,) = await subscription.fetch(1, timeout=10)
+    reason = f"CheckViolation: a row violates a check\nDETAIL:  Failing row contains ({MARKER})."
+    await put_aside(jetstream, message, b"", reason)
+    letter = await jetstream.get_msg(DLQ, 1)
+    await client.close()
+    assert (letter.headers or {})["Countline-Reason"] == "CheckViolation: a row violates a check DETAIL: ***"
 
 
 def _new(username: str) -> auth_pb2.CreateUserRequest:
