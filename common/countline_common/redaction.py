@@ -1,5 +1,7 @@
 """Masks the secrets of addresses: in an address, and in any text that may contain addresses.
 
+`redact` also masks API keys, hashes of passwords, and what PostgreSQL adds to an error about the row that it refused.
+
 Cameras take passwords in many places, and people write them unescaped. So these rules do not parse an address: where
 a text can be read in two ways, they mask both.
 
@@ -29,6 +31,13 @@ _SIGNS_OF_ADDRESS: Final = ("=", "@", "%", "/", "\\")
 """One of them is in every address with a secret."""
 _WORDS: Final = re.compile(r"(\s+)")
 _API_KEY: Final = re.compile(r"(cl_[0-9A-Za-z]{12}_)[0-9A-Za-z]+")
+_PASSWORD_HASH: Final = re.compile(r"\$argon2[A-Za-z0-9$=,+/.-]*")
+_REFUSED_ROW: Final = re.compile(
+    r"(DETAIL|CONTEXT):  "
+    r"(?:(?!(?:\n|\\n)[ |]{0,40}(?:HINT:  |\[SQL: |\(Background |Traceback|The above exc|During hand|File \"))[\s\S])*"
+)
+"""Of an error of PostgreSQL: `DETAIL` and `CONTEXT` may quote the whole row. The text ends where SQLAlchemy's text or a
+traceback goes on; a value may contain any other line."""
 _PLAIN_USER: Final = re.compile(r"[^/?#=&%@:]{1,64}")
 _SCHEME_LENGTH: Final = 64
 _MISTYPED_SCHEME: Final = re.compile(r"(?:rtsps?|rtmps?|https?|nats|postgres(?:ql)?|rediss?)[:;]?[/\\]+", re.IGNORECASE)
@@ -43,13 +52,17 @@ _SERVER: Final = re.compile(r"nats://[^@]+@[A-Za-z0-9_.-]+(?::[0-9]+)?")
 
 
 def redact(text: str) -> str:
-    """A text with the secrets of every address and API key in it replaced by `***`.
+    """A text in which `***` replaces the secrets of addresses, API keys, hashes of passwords, and rows of a database.
 
     >>> redact("cannot open rtsp://joe:p@ss@10.0.0.7/live?token=abc")
     'cannot open rtsp://joe:***@10.0.0.7/live?token=***'
     """
     if "cl_" in text:
         text = _API_KEY.sub(rf"\1{MASK}", text)
+    if ":  " in text:
+        text = _REFUSED_ROW.sub(rf"\1:  {MASK}", text)
+    if "$argon2" in text:
+        text = _PASSWORD_HASH.sub(rf"$argon2{MASK}", text)
     if not any(sign in text for sign in _SIGNS_OF_ADDRESS):
         return text
     return "".join(redact_address(address) for address in _addresses(_WORDS.split(text)))

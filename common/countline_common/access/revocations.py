@@ -5,7 +5,7 @@ changed. An entry is needed only as long as a token that was issued before can l
 """
 
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -27,10 +27,10 @@ class Revocations:
         self._clock = clock
         self.is_followed = False
         """Whether the events that end access arrive now."""
-        self._revisions: dict[str, int] = {}
-        self._sessions: set[str] = set()
-        self._entries: deque[tuple[float, str, str]] = deque()
-        """End of each entry with its user and session, in the order of ends."""
+        self._revisions: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        """Lowest revision that is accepted from each user, with the end of the entry, in the order of ends."""
+        self._sessions: OrderedDict[str, float] = OrderedDict()
+        """End of the entry of each session, in the order of ends."""
 
     @property
     def problem(self) -> str:
@@ -42,20 +42,21 @@ class Revocations:
         self._forget()
         until = self._clock() + KEPT_S
         if access_revision:
-            self._revisions[user_id] = max(access_revision, self._revisions.get(user_id, 0))
-            self._entries.append((until, user_id, ""))
+            known, _ = self._revisions.pop(user_id, (0, 0.0))
+            self._revisions[user_id] = (max(access_revision, known), until)
         for session_id in session_ids:
-            self._sessions.add(session_id)
-            self._entries.append((until, "", session_id))
+            self._sessions[session_id] = until
+            self._sessions.move_to_end(session_id)
 
     def refuses(self, user_id: str, access_revision: int, session_id: str) -> bool:
         """Whether the access of a token has ended."""
-        return session_id in self._sessions or access_revision < self._revisions.get(user_id, 0)
+        lowest, _ = self._revisions.get(user_id, (0, 0.0))
+        return session_id in self._sessions or access_revision < lowest
 
     def _forget(self) -> None:
+        """Delete the entries whose time is over. They are the first of each dict, so each entry costs one step."""
         now = self._clock()
-        while self._entries and self._entries[0][0] <= now:
-            _, user_id, session_id = self._entries.popleft()
-            self._sessions.discard(session_id)
-            if user_id and all(user_id != later for _, later, _ in self._entries):
-                del self._revisions[user_id]
+        while self._revisions and next(iter(self._revisions.values()))[1] <= now:
+            self._revisions.popitem(last=False)
+        while self._sessions and next(iter(self._sessions.values())) <= now:
+            self._sessions.popitem(last=False)

@@ -1,6 +1,7 @@
 """Maintenance: all services refuse changes, so that a backup or an upgrade finds a system that stands still.
 
-Cameras are counted, workers report, and everything can be read. Logins go on, or no administrator could end it.
+Cameras are counted, workers report, and everything can be read. Logins go on, or no administrator could end it. Access
+can be ended, or an attacker who is found meanwhile would keep it.
 """
 
 from functools import cache
@@ -21,9 +22,23 @@ GO_ON: Final = frozenset(
         "/countline.v1.AuthService/ChangePassword",
         "/countline.v1.FactorService/BeginFactor",
         "/countline.v1.FactorService/ConfirmFactor",
+        # What only ends or restricts access. `DeleteUser` is not here: it deletes data, and `DisableUser` ends the
+        # access as well. Nor is `RotateKey`: it makes a new key.
+        "/countline.v1.AuthService/EndOwnSession",
+        "/countline.v1.AuthService/LogoutEverywhere",
+        "/countline.v1.AuthService/EndUserSession",
+        "/countline.v1.AuthService/LogoutUser",
+        "/countline.v1.AuthService/DisableUser",
+        "/countline.v1.KeyService/RevokeKey",
+        "/countline.v1.KeyService/RevokeUserKey",
+        "/countline.v1.OidcService/UnlinkIdentity",
+        "/countline.v1.RegistrationService/RevokeInvite",
+        # These two end every session of another user too. Then the user needs a new password or a new second factor.
+        "/countline.v1.AuthService/ResetPassword",
+        "/countline.v1.FactorService/ResetFactor",
     }
 )
-"""Methods without which no administrator could end maintenance."""
+"""Methods that maintenance does not refuse although they change something. All of them are audited."""
 _REGISTER: Final = "/countline.v1.RegistrationService/Register"
 """The public method that changes more than the caller's own login."""
 _NO_CHANGES: Final = frozenset({"read", "report", "connect", "secrets"})
@@ -51,10 +66,24 @@ def check_call(current: CurrentSettings, method: str) -> None:
     Raises:
         UnavailableError: it changes something, and the system is in maintenance.
     """
+    if changes(method):
+        check_off(current, "nothing can be changed")
+
+
+def check_off(current: CurrentSettings, consequence: str) -> None:
+    """Check that the system is not in maintenance.
+
+    Args:
+        current: what is set now.
+        consequence: what is refused during maintenance, as it follows "so".
+
+    Raises:
+        UnavailableError: the system is in maintenance.
+    """
     maintenance = current.state.maintenance
-    if maintenance.on and changes(method):
+    if maintenance.on:
         raise UnavailableError(
-            f"the system is in maintenance, so nothing can be changed: {maintenance.reason}",
+            f"the system is in maintenance, so {consequence}: {maintenance.reason}",
             hint=f"try again later, or ask {maintenance.changed_by}; cameras are counted meanwhile",
             retry_after_s=RETRY_AFTER_S,
         )

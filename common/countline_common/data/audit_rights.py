@@ -23,5 +23,9 @@ SELECT NOT EXISTS (SELECT FROM owners WHERE pg_has_role(owner, 'MEMBER'))
     AND row_security_active('audit.checkpoints')
     AND to_regprocedure('audit.purge(bigint,integer,bigint,text,bytea)') IS NOT NULL
     AND to_regprocedure('audit.purge(bigint,integer)') IS NULL
+    AND 2 = (
+        SELECT count(*) FROM pg_trigger JOIN tables ON tgrelid = to_regclass(name)
+        WHERE tgname = 'guard' AND tgenabled IN ('O', 'A')
+    )
 """
 """One row with one boolean. An error if the tables do not exist."""

@@ -12,7 +12,7 @@ import nats
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import BadRequestError, NotFoundError
+from nats.js.errors import APIError, BadRequestError, NotFoundError
 
 from countline_common.errors import CountlineError, InvalidInputError, UnavailableError
 from countline_common.logs import get_logger
@@ -189,6 +189,8 @@ def _audit_configs(replicas: int) -> list[StreamConfig]:
             max_bytes=GIB,
             duplicate_window=DUPLICATE_WINDOW_S,
             num_replicas=replicas,
+            deny_delete=True,
+            deny_purge=True,
         ),
         StreamConfig(
             name=AUDIT_CHECKPOINTS,
@@ -196,6 +198,8 @@ def _audit_configs(replicas: int) -> list[StreamConfig]:
             storage=StorageType.FILE,
             max_bytes=GIB,
             num_replicas=replicas,
+            deny_delete=True,
+            deny_purge=True,
         ),
     ]
 
@@ -224,12 +228,23 @@ def _operation_configs(replicas: int) -> list[StreamConfig]:
 
 
 async def ensure_streams(js: JetStreamContext, *, replicas: int = 1, counts_max_bytes: int = 10 * GIB) -> None:
-    """Create missing streams. Existing streams keep the settings of their operator."""
+    """Create missing streams. Existing streams keep the settings of their operator, but close those of the audit."""
     for config in stream_configs(replicas=replicas, counts_max_bytes=counts_max_bytes):
         try:
-            await js.stream_info(str(config.name))
+            found = (await js.stream_info(str(config.name))).config
         except NotFoundError:
             await _create(js, config)
+        else:
+            if (config.deny_delete, config.deny_purge) > (bool(found.deny_delete), bool(found.deny_purge)):
+                await _close(js, found)
+
+
+async def _close(js: JetStreamContext, found: StreamConfig) -> None:
+    """Let NATS refuse to delete and purge messages of a stream that an earlier release created."""
+    try:
+        await js.update_stream(found.evolve(deny_delete=True, deny_purge=True))
+    except APIError as error:
+        _log.warning("bus.stream_open", stream=found.name, error=error.description or type(error).__name__)
 
 
 async def _create(js: JetStreamContext, config: StreamConfig) -> None:

@@ -43,6 +43,7 @@ def create_engine(dsn: str) -> AsyncEngine:
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_TIMEOUT_S,
         pool_pre_ping=True,
+        hide_parameters=True,  # errors are logged, and parameters contain hashes of passwords
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
@@ -60,9 +61,15 @@ def is_away(error: Exception) -> bool:
 
 
 def _is_answer(error: DBAPIError) -> bool:
-    """Whether the database answered with a refusal: a timeout, a deadlock, or a full disk."""
+    """Whether the database answered with a refusal: a timeout, a deadlock, a full disk, or wrong values."""
     answers = (psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected, psycopg.errors.DiskFull)
-    return isinstance(error.orig, answers)
+    return isinstance(error.orig, answers) or refuses_values(error)
+
+
+def refuses_values(error: Exception) -> bool:
+    """Whether the database refuses the values of a statement, and would do so again: they are wrong or too long."""
+    refusals = (psycopg.errors.DataError, psycopg.errors.ProgramLimitExceeded)
+    return isinstance(error, DBAPIError) and isinstance(error.orig, refusals)
 
 
 async def migrate(dsn: str, package: str, schema: str) -> None:
@@ -116,7 +123,7 @@ def _revisions(package: str) -> tuple[str, ...]:
 
 
 def _migrate(dsn: str, package: str, schema: str) -> None:
-    engine = create_sync_engine(url(dsn), connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
+    engine = create_sync_engine(url(dsn), hide_parameters=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
     try:
         with engine.connect() as connection:
             _upgrade(connection, package, schema)

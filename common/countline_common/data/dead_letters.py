@@ -9,6 +9,7 @@ from nats.js.errors import APIError
 
 from countline_common.data.bus import DLQ, dlq_subject
 from countline_common.logs import get_logger
+from countline_common.redaction import redact
 
 TIMEOUT_S: Final = 5.0
 MAX_REASON: Final = 500
@@ -28,12 +29,13 @@ async def put_aside(
         jetstream: the connection.
         message: as JetStream delivered it. It is not acknowledged.
         data: its content, or a part of it.
-        reason: why it cannot be taken.
+        reason: why it cannot be taken. Secrets in it are masked.
         max_payload: the server's limit; a dead letter without room for its headers only states the place.
 
     Raises:
         nats.errors.Error, ConnectionError: JetStream did not store it.
     """
+    reason = redact(reason)
     stream, sequence = message.metadata.stream, message.metadata.sequence.stream
     _log.error("stream.refused", stream=stream, subject=message.subject, stream_sequence=sequence, reason=reason)
     part = "" if data == message.data else f"-{hashlib.sha256(data).hexdigest()[:16]}"

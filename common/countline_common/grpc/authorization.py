@@ -103,7 +103,7 @@ async def check_reach(principal: Principal, method: str, policy: MethodPolicy, r
 
 def outside(principal: Principal, method: str, permission: str) -> PermissionDeniedError:
     """Return the error for a resource outside a caller's reach, which may not exist either."""
-    held = f"the permission {permission!r} is held over {principal.reach(permission)} only"
+    held = f"the permission '{permission}' is held over {principal.reach(permission)} only"
     return PermissionDeniedError(
         f"{principal.full_name} may not call {method} here: {held}", hint="ask an administrator for a wider grant"
     )
@@ -143,7 +143,7 @@ def require(principal: Principal, permission: str, action: str) -> None:
         )
     if not principal.may(permission):
         raise PermissionDeniedError(
-            f"{principal.full_name} may not {action}: the permission {permission!r} is missing",
+            f"{principal.full_name} may not {action}: the permission '{permission}' is missing",
             hint="ask an administrator for a role that has it",
         )
 

@@ -6,12 +6,15 @@ proxy wrote that one, and the client can forge the others.
 
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
 from urllib.parse import unquote
 
 from countline_common.errors import InvalidInputError
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+IPV6_PREFIX: Final = 56
+"""A customer of a provider gets at least such a network, so all of its addresses count as one."""
 
 
 def networks(text: str, variable: str) -> tuple[Network, ...]:
@@ -82,3 +85,16 @@ def client_address(peer: str, forwarded_for: str, proxies: Collection[Network]) 
     if found is None or (found == connected and found.is_loopback):
         return ""
     return str(found)
+
+
+def counted_as(text: str) -> str:
+    """Return what stands for an address where callers are counted: the network of its customer if it is IPv6.
+
+    Args:
+        text: an address; another text is returned as it is.
+
+    >>> counted_as("2001:db8:0:1::1")
+    '2001:db8::/56'
+    """
+    found = address(text)
+    return str(IPv6Network((found, IPV6_PREFIX), strict=False)) if isinstance(found, IPv6Address) else text

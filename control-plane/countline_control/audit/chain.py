@@ -64,6 +64,7 @@ class FaultKind(StrEnum):
     REPLACED = "replaced"
     CHECKPOINT_FORGED = "checkpoint_forged"
     CHECKPOINT_MISSING = "checkpoint_missing"
+    CHECKPOINT_UNPUBLISHED = "checkpoint_unpublished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +148,14 @@ class ChainCheck:
     Args:
         public: checks signatures.
         stored: checkpoints beside the rows.
-        published: checkpoints that JetStream keeps; they may go back less far.
+        published: checkpoints that JetStream keeps; None if it could not be read.
+        published_until_us: JetStream must have the checkpoints that were signed before this time.
     """
 
     public: AuditPublicKey
     stored: frozenset[Checkpoint]
-    published: frozenset[Checkpoint]
+    published: frozenset[Checkpoint] | None = None
+    published_until_us: int = 0
     faults: list[ChainFault] = field(default_factory=list)
     rows: int = 0
     first: int = 0
@@ -164,16 +167,21 @@ class ChainCheck:
     _expected: dict[int, set[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for checkpoint in sorted(self.stored | self.published, key=lambda each: (each.sequence, each.at_us)):
+        published = self.published or frozenset()
+        for checkpoint in sorted(self.stored | published, key=lambda each: (each.sequence, each.at_us)):
             if self.public.signs(checkpoint):
                 self._good.append(checkpoint)
                 self._expected.setdefault(checkpoint.sequence, set()).add(checkpoint.hash)
             else:
                 self._report(FaultKind.CHECKPOINT_FORGED, checkpoint.sequence, "a checkpoint has no valid signature")
         self.signed_until = max((each.sequence for each in self._good if not each.purge), default=0)
-        lost = self.published - self.stored
-        for sequence in sorted({each.sequence for each in lost if self.public.signs(each)}):
+        for sequence in sorted({each.sequence for each in self._good if each not in self.stored}):
             self._report(FaultKind.CHECKPOINT_MISSING, sequence, "JetStream has a checkpoint that the database lacks")
+        if self.published is not None:
+            due = [each for each in self._good if each.at_us < self.published_until_us]
+            for sequence in sorted({each.sequence for each in due if each not in published}):
+                problem = "the database has a checkpoint that JetStream lacks"
+                self._report(FaultKind.CHECKPOINT_UNPUBLISHED, sequence, problem)
 
     def add(self, links: Iterable[Link]) -> None:
         """Check the next rows."""
@@ -226,6 +234,36 @@ def chained(previous: bytes, after: int, texts: Iterable[str], signer: AuditSign
         link = signer.link(previous, sequence, text)
         previous = link.hash
         yield link
+
+
+@dataclass(slots=True)
+class HeadSearch:
+    """Finds the row behind which the next one belongs: `add` rows from the last one backwards until it returns True.
+
+    That is the last row of ours, or the last of the rows that follow it without a gap. Rows further on, behind a gap,
+    were inserted by somebody else. Without any row of ours, it is the last row before the first gap.
+
+    Args:
+        public: checks signatures.
+    """
+
+    public: AuditPublicKey
+    head: Link | None = None
+    """None if there are no rows."""
+    room: int | None = None
+    """How many rows fit in the gap behind the head; None if there is no end."""
+    _above: Link | None = None
+
+    def add(self, links: Iterable[Link]) -> bool:
+        """Look at the next rows; return whether the head is found."""
+        for link in links:
+            above, self._above = self._above, link
+            if above is None or above.sequence != link.sequence + 1:
+                self.room = above.sequence - link.sequence - 1 if above is not None else None
+                self.head = link
+            elif hash_of(link.hash, above.sequence, above.text) == above.hash and self.public.signs_row(above):
+                return True
+        return False
 
 
 def first_doubtful(

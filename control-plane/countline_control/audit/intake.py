@@ -10,9 +10,12 @@ from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
+from sqlalchemy.exc import DBAPIError
 
 from countline.v1 import audit_pb2
-from countline_common.data.bus import AUDIT, ensure_streams
+from countline_common.audit.calls import SYSTEM
+from countline_common.data.bus import AUDIT, audit_subject, ensure_streams
+from countline_common.data.database import refuses_values
 from countline_common.data.dead_letters import put_aside
 from countline_common.data.following import StreamFollower
 from countline_control.audit import store
@@ -24,6 +27,15 @@ DURABLE: Final = "audit"
 SUBJECTS: Final = "countline.audit.rows.>"
 ACK_WAIT_S: Final = 30.0
 MOST_UNACKNOWLEDGED: Final = 1000
+LONGEST_METHOD: Final = 200
+AUTH: Final = "auth"
+SENDERS: Final = {
+    "countline.v1.CameraService": "cameras",
+    "countline.v1.SecretService": "cameras",
+    "countline.v1.ModelService": "models",
+    "countline.v1.CountService": "analytics",
+}
+"""Which part sends the rows of a service's methods. Those of all others come from auth."""
 
 
 class AuditIntake(StreamFollower):
@@ -50,24 +62,59 @@ class AuditIntake(StreamFollower):
         await self.consume(subscription, lambda messages: self._take(jetstream, messages))
 
     async def _take(self, jetstream: JetStreamContext, messages: Sequence[Msg]) -> None:
-        """Store what can be decoded, put the rest aside, and acknowledge all."""
-        rows = []
+        """Store the rows of services, put the rest aside, and acknowledge all."""
+        rows: list[tuple[Msg, audit_pb2.AuditRow]] = []
         for message in messages:
             try:
-                rows.append(audit_pb2.AuditRow.FromString(message.data))
-            except DecodeError as error:
+                rows.append((message, row_from(message.subject, message.data)))
+            except ValueError as error:
                 await put_aside(jetstream, message, message.data, f"no row of the audit: {error}")
-        if rows:
-            await self.store(rows)
+        try:
+            await self.store([row for _, row in rows])
+        except DBAPIError as error:
+            if not refuses_values(error):
+                raise
+            await self._store_each(jetstream, rows)
         for message in messages:
             await message.ack()
 
+    async def _store_each(self, jetstream: JetStreamContext, rows: Sequence[tuple[Msg, audit_pb2.AuditRow]]) -> None:
+        """Store rows one by one, and put aside those that PostgreSQL refuses."""
+        for message, row in rows:
+            try:
+                await self.store([row])
+            except DBAPIError as error:
+                if not refuses_values(error):
+                    raise
+                await put_aside(jetstream, message, message.data, f"PostgreSQL refuses the row: {error.orig}")
+
     async def store(self, rows: Sequence[audit_pb2.AuditRow]) -> None:
         """Chain the rows that are new."""
+        if not rows:
+            return
         by_id = {row.row_id: row for row in rows}
         async with self._database.begin() as connection:
             await store.lock_chain(connection)
             known = await store.known(connection, list(by_id))
             texts = [hashed_text(row) for row_id, row in by_id.items() if row_id not in known]
-            sequence, hashed = await store.head(connection)
-            await store.append(connection, chained(hashed, sequence, texts, self._signer))
+            while texts:
+                sequence, hashed, room = await store.head(connection, self._signer.public)
+                now, texts = texts[:room], texts[room:] if room is not None else []
+                await store.append(connection, chained(hashed, sequence, now, self._signer))
+
+
+def row_from(subject: str, data: bytes) -> audit_pb2.AuditRow:
+    """Decode the row that a service published.
+
+    Raises:
+        ValueError: it is no row, or it is of a method that another service serves.
+    """
+    try:
+        row = audit_pb2.AuditRow.FromString(data)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+    service = row.method.partition("/")[0]
+    expected = audit_subject(SENDERS.get(service, AUTH))
+    if row.method != SYSTEM and subject != expected:
+        raise ValueError(f"a row of {row.method[:LONGEST_METHOD]!r} comes on {expected}, not on {subject}")
+    return row

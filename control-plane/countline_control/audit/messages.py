@@ -1,11 +1,14 @@
 """Translates audit rows: from the message of a service to the text that is hashed, and back to messages for callers."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from countline.v1 import audit_pb2
 from countline_common.times import MICROSECONDS, to_timestamp
 from countline_control.audit.chain import ChainFault, Checkpoint, Link
+
+UNDECODABLE: Final = "UNDECODABLE"
+"""Outcome that stands in the answer for a row whose text is none of ours."""
 
 
 def hashed_text(row: audit_pb2.AuditRow) -> str:
@@ -30,8 +33,19 @@ def hashed_text(row: audit_pb2.AuditRow) -> str:
     return text.replace("\\u0000", "\\ufffd")  # PostgreSQL's JSON takes no NUL
 
 
-def row_message(text: str) -> audit_pb2.AuditRow:
-    """Translate a hashed text back."""
+def row_message(sequence: int, text: str) -> audit_pb2.AuditRow:
+    """Translate the hashed text of a row back. A text that is no row of ours becomes a row that says so."""
+    try:
+        return _row_of(text)
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
+        return audit_pb2.AuditRow(
+            method=f"undecodable row {sequence}",
+            outcome=UNDECODABLE,
+            problem=f"undecodable row {sequence}: its text is no row of the audit; run: countline audit verify",
+        )
+
+
+def _row_of(text: str) -> audit_pb2.AuditRow:
     values = json.loads(text)
     row = audit_pb2.AuditRow(
         row_id=values["id"],
@@ -48,6 +62,7 @@ def row_message(text: str) -> audit_pb2.AuditRow:
     )
     if behalf := values.get("on_behalf_of"):
         row.on_behalf_of.CopyFrom(audit_pb2.AuditActor(**behalf))
+    row.at.ToJsonString()  # refuses a time that no answer can show
     return row
 
 
@@ -55,7 +70,7 @@ def record_message(link: Link, received_at: float, *, with_text: bool = False) -
     """Translate a stored row."""
     return audit_pb2.AuditRecord(
         sequence=link.sequence,
-        row=row_message(link.text),
+        row=row_message(link.sequence, link.text),
         received_at=to_timestamp(received_at),
         hash=link.hash.hex(),
         hashed_text=link.text if with_text else "",

@@ -2,8 +2,8 @@
 
 The tables then belong to `countline_audit`, a role that cannot log in, and the database to the superuser who runs this:
 its owner could delete it. Rows can be deleted through `audit.purge` only (`purge.sql`), which refuses rows that are
-young, and which alone writes checkpoints of purges. A superuser runs this after the service of auth has started once,
-and again after an upgrade: `countline audit verify` says when.
+young, and which alone writes checkpoints of purges. Triggers refuse what is out of order (`guard.sql`). A superuser
+runs this after the service of auth has started once, and again after an upgrade: `countline audit verify` says when.
 """
 
 from importlib.resources import files
@@ -17,6 +17,8 @@ from countline_common.errors import CountlineError, InvalidInputError, Unavailab
 CONNECT_TIMEOUT_S: Final = 10
 PURGE: Final = files("countline_control.audit").joinpath("purge.sql").read_text()
 """The function `audit.purge`. A migration creates it too, where the audit is not protected."""
+GUARD: Final = files("countline_control.audit").joinpath("guard.sql").read_text()
+"""The triggers that refuse rows and checkpoints out of order. A migration creates them too."""
 _STATEMENTS: Final = """
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'countline_audit') THEN
@@ -31,6 +33,11 @@ ALTER TABLE audit.checkpoints OWNER TO countline_audit;
 DROP FUNCTION IF EXISTS audit.purge(bigint, integer);
 {purge};
 ALTER FUNCTION audit.purge(bigint, integer, bigint, text, bytea) OWNER TO countline_audit;
+{guard};
+ALTER FUNCTION audit.guard_row() OWNER TO countline_audit;
+ALTER FUNCTION audit.guard_checkpoint() OWNER TO countline_audit;
+ALTER TABLE audit.audit_logs ENABLE TRIGGER guard;
+ALTER TABLE audit.checkpoints ENABLE TRIGGER guard;
 REVOKE ALL ON SCHEMA audit FROM PUBLIC, {role};
 REVOKE ALL ON ALL TABLES IN SCHEMA audit FROM PUBLIC, {role};
 REVOKE ALL ON FUNCTION audit.purge(bigint, integer, bigint, text, bytea) FROM PUBLIC, {role};
@@ -51,7 +58,7 @@ GRANT EXECUTE ON FUNCTION audit.purge(bigint, integer, bigint, text, bytea) TO {
 def statements(database: str, role: str) -> sql.Composed:
     """Return the SQL for a database and the role of the service."""
     return sql.SQL(_STATEMENTS).format(
-        database=sql.Identifier(database), role=sql.Identifier(role), purge=sql.SQL(PURGE)
+        database=sql.Identifier(database), role=sql.Identifier(role), purge=sql.SQL(PURGE), guard=sql.SQL(GUARD)
     )
 
 

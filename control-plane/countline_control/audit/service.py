@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Final
@@ -29,6 +30,8 @@ from countline_control.database import Database
 NAME: Final = "countline.v1.AuditService"
 EXPORT_PAGE: Final = 1000
 CHECK_PAGE: Final = 2000
+PUBLISHED_WITHIN_S: Final = 300.0
+"""Auth publishes a checkpoint within a minute; this leaves time after an outage of NATS."""
 
 _log = get_logger(__name__)
 
@@ -94,7 +97,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         )
         return audit_pb2.ExportAuditResponse(
             records=[messages.record_message(row.link, row.received_at.timestamp(), with_text=True) for row in shown],
-            checkpoints=[messages.checkpoint_message(each) for each in signed],
+            checkpoints=[messages.checkpoint_message(each) for each in signed if self._public.signs(each)],
             next_after=0 if is_last else until,
             public_key=self._public.pem,
         )
@@ -102,9 +105,10 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     async def VerifyAudit(
         self, request: audit_pb2.VerifyAuditRequest, context: Context
     ) -> audit_pb2.VerifyAuditResponse:
+        due_us = round((time.time() - PUBLISHED_WITHIN_S) * MICROSECONDS)
         published = await self._published()
         stored = await self._database.read(lambda connection: store.checkpoints_behind(connection, 0))
-        check = ChainCheck(self._public, frozenset(stored), published or frozenset())
+        check = ChainCheck(self._public, frozenset(stored), published, due_us)
         async for rows in self._pages():
             await asyncio.to_thread(check.add, store.links(rows))
         check.finish()
@@ -158,7 +162,7 @@ def _us(moment: Timestamp) -> int:
 def _sequence(after: str) -> int | None:
     if not after:
         return None
-    if not after.isdecimal() or len(after) > 18:
+    if not after.isdecimal() or len(after) > 19:
         raise invalid_page("page_token", "is not one that this service gave; begin without one")
     return int(after)
 

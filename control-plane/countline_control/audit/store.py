@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, cast, func, insert, or_, select, text
+from sqlalchemy import ColumnElement, cast, insert, or_, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.data.audit_rights import IS_PROTECTED
-from countline_control.audit.chain import GENESIS, Checkpoint, Link
+from countline_control.audit.chain import GENESIS, AuditPublicKey, Checkpoint, HeadSearch, Link
 from countline_control.audit.tables import audit_logs, checkpoints
 
 LOCK: Final = 0x61756469
 """Key of the lock under which rows are chained."""
+PAGE: Final = 1000
+FIRST_LOOK: Final = 2
+"""Rows that show where an untouched chain ends: the last one, and the one before it, which proves the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +47,20 @@ async def lock_chain(connection: AsyncConnection) -> None:
     await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
 
 
-async def head(connection: AsyncConnection) -> tuple[int, bytes]:
-    """Return sequence and hash of the last row; after a purge of all rows, those of the last one that was purged."""
-    query = select(audit_logs.c.sequence, audit_logs.c.hash).order_by(audit_logs.c.sequence.desc()).limit(1)
-    row = (await connection.execute(query)).first()
-    if row is None:
-        purged = select(checkpoints.c.sequence, checkpoints.c.hash).order_by(checkpoints.c.sequence.desc()).limit(1)
-        row = (await connection.execute(purged)).first()
-    return (row.sequence, row.hash) if row is not None else (0, GENESIS)
+async def head(connection: AsyncConnection, public: AuditPublicKey) -> tuple[int, bytes, int | None]:
+    """Return sequence and hash of the row behind which the next one belongs, and how many rows fit there.
+
+    After a purge of all rows, it is the last row that was purged. See `HeadSearch` for rows of somebody else.
+    """
+    search = HeadSearch(public)
+    before, limit = None, FIRST_LOOK
+    while rows := await rows_before(connection, RowFilter(), before, limit):
+        if search.add(links(rows)):
+            break
+        before, limit = rows[-1].link.sequence, PAGE
+    if search.head is not None:
+        return search.head.sequence, search.head.hash, search.room
+    return *await last_signed(connection, public, purges=True), None
 
 
 async def known(connection: AsyncConnection, row_ids: Collection[str]) -> set[str]:
@@ -119,9 +128,8 @@ async def row_at(connection: AsyncConnection, sequence: int) -> StoredRow | None
     return _stored(row) if row is not None else None
 
 
-async def last_before(connection: AsyncConnection, moment: datetime) -> Link | None:
-    """Return the last row that was stored before a moment, and that a checkpoint covers."""
-    signed = select(func.max(checkpoints.c.sequence)).where(~checkpoints.c.purge).scalar_subquery()
+async def last_before(connection: AsyncConnection, moment: datetime, signed: int) -> Link | None:
+    """Return the last row that was stored before a moment, up to the row `signed`."""
     is_due = (audit_logs.c.received_at < moment) & (audit_logs.c.sequence <= signed)
     query = select(audit_logs).where(is_due).order_by(audit_logs.c.sequence.desc()).limit(1)
     row = (await connection.execute(query)).mappings().first()
@@ -151,11 +159,23 @@ async def checkpoints_behind(connection: AsyncConnection, after: int, until: int
     return [Checkpoint(**row) for row in (await connection.execute(query)).mappings()]
 
 
-async def last_signed(connection: AsyncConnection) -> tuple[int, bytes]:
-    """Return sequence and hash of the last checkpoint of rows; those before the first row if there is none."""
-    query = select(checkpoints.c.sequence, checkpoints.c.hash).where(~checkpoints.c.purge)
-    row = (await connection.execute(query.order_by(checkpoints.c.sequence.desc()).limit(1))).first()
-    return (row.sequence, row.hash) if row is not None else (0, GENESIS)
+async def last_signed(
+    connection: AsyncConnection, public: AuditPublicKey, *, purges: bool = False
+) -> tuple[int, bytes]:
+    """Return sequence and hash of the last checkpoint of rows whose signature is good; (0, GENESIS) if there is none.
+
+    With `purges`, checkpoints of purges count as well.
+    """
+    query = select(checkpoints).order_by(checkpoints.c.sequence.desc(), checkpoints.c.purge).limit(PAGE)
+    if not purges:
+        query = query.where(~checkpoints.c.purge)
+    offset = 0
+    while rows := (await connection.execute(query.offset(offset))).mappings().all():
+        for checkpoint in (Checkpoint(**row) for row in rows):
+            if public.signs(checkpoint):
+                return checkpoint.sequence, checkpoint.hash
+        offset += PAGE
+    return 0, GENESIS
 
 
 async def purge(connection: AsyncConnection, checkpoint: Checkpoint, days: int) -> int:

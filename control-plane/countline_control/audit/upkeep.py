@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
+from google.protobuf.message import DecodeError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
@@ -19,7 +20,7 @@ from countline_common.redaction import redact
 from countline_common.times import MICROSECONDS, to_datetime
 from countline_common.waiting import happens
 from countline_control.audit import store
-from countline_control.audit.chain import AuditSigner, Checkpoint, first_doubtful
+from countline_control.audit.chain import AuditPublicKey, AuditSigner, Checkpoint, first_doubtful
 from countline_control.audit.messages import checkpoint_message, checkpoint_of
 from countline_control.database import Database
 
@@ -91,22 +92,25 @@ class AuditUpkeep:
             await happens(self._wake, self._period_s)
 
     async def sign(self) -> Checkpoint | None:
-        """Sign the end of the chain; None if no row came since the last checkpoint, or if one of them is not ours."""
+        """Sign the end of the chain, or the row before the first one that is not ours; None if that is signed."""
         async with self._database.begin() as connection:
             await store.lock_chain(connection)
-            sequence, hashed = await store.last_signed(connection)
-            unsigned = sequence == 0
+            signed, hashed = await store.last_signed(connection, self._signer.public)
+            sequence = signed
             while rows := await store.rows_behind(connection, sequence, SIGN_PAGE):
                 links = store.links(rows)
-                check = partial(first_doubtful, self._signer.public, hashed, sequence, links, unsigned=unsigned)
-                doubtful = await asyncio.to_thread(check)
-                if doubtful:
+                check = partial(first_doubtful, self._signer.public, hashed, sequence, links, unsigned=signed == 0)
+                if doubtful := await asyncio.to_thread(check):
                     _log.error("audit.tampered", sequence=doubtful, hint="run: countline audit verify")
-                    return None
-                sequence, hashed = links[-1].sequence, links[-1].hash
+                    links = links[: doubtful - sequence - 1]
+                if links:
+                    sequence, hashed = links[-1].sequence, links[-1].hash
+                if doubtful:
+                    break
+            if sequence == signed:
+                return None
             checkpoint = self._signer.checkpoint(sequence, hashed, self._now_us())
-            is_new = sequence > 0 and await store.add_checkpoint(connection, checkpoint)
-        return checkpoint if is_new else None
+            return checkpoint if await store.add_checkpoint(connection, checkpoint) else None
 
     async def publish(self) -> None:
         """Publish the checkpoints that JetStream lacks."""
@@ -114,10 +118,10 @@ class AuditUpkeep:
         if jetstream is None:
             return
         for purge in (False, True):
-            last = await _last_published(jetstream, purge=purge)
+            last = await _last_published(jetstream, self._signer.public, purge=purge)
             behind = await self._database.read(partial(store.checkpoints_behind, after=last))
             for checkpoint in behind:
-                if checkpoint.purge == purge:
+                if checkpoint.purge == purge and self._signer.public.signs(checkpoint):
                     await _publish(jetstream, checkpoint)
 
     async def purge(self) -> int:
@@ -130,7 +134,9 @@ class AuditUpkeep:
         if self._jetstream() is None:
             return 0
         before = to_datetime(self._clock()) - timedelta(days=days)
-        last = await self._database.read(lambda connection: store.last_before(connection, before))
+        async with self._database.begin() as connection:
+            signed, _ = await store.last_signed(connection, self._signer.public)
+            last = await store.last_before(connection, before, signed)
         if last is None:
             return 0
         checkpoint = self._signer.checkpoint(last.sequence, last.hash, self._now_us(), purge=True)
@@ -144,12 +150,26 @@ class AuditUpkeep:
         return round(self._clock() * MICROSECONDS)
 
 
-async def _last_published(jetstream: JetStreamContext, *, purge: bool) -> int:
+async def _last_published(jetstream: JetStreamContext, public: AuditPublicKey, *, purge: bool) -> int:
+    """Return the sequence of the last checkpoint of ours that JetStream keeps; 0 if there is none."""
     try:
         message = await jetstream.get_last_msg(AUDIT_CHECKPOINTS, checkpoint_subject(purge=purge))
     except NotFoundError:
         return 0
-    return audit_pb2.AuditCheckpoint.FromString(message.data or b"").sequence
+    last = _decoded(message.data or b"")
+    if last is not None and last.purge == purge and public.signs(last):
+        return last.sequence
+    # Somebody else published this one: look for ours among all.
+    found = await published_checkpoints(jetstream)
+    return max((each.sequence for each in found if each.purge == purge and public.signs(each)), default=0)
+
+
+def _decoded(data: bytes) -> Checkpoint | None:
+    try:
+        return checkpoint_of(audit_pb2.AuditCheckpoint.FromString(data))
+    except (DecodeError, ValueError):
+        _log.warning("audit.checkpoint_undecodable")
+        return None
 
 
 async def _publish(jetstream: JetStreamContext, checkpoint: Checkpoint) -> None:
@@ -173,10 +193,8 @@ async def published_checkpoints(jetstream: JetStreamContext) -> frozenset[Checkp
             messages = await subscription.fetch(min(pending, READ_BATCH), timeout=READ_WAIT_S)
             pending -= len(messages)
             for message in messages:
-                try:
-                    found.add(checkpoint_of(audit_pb2.AuditCheckpoint.FromString(message.data)))
-                except ValueError:
-                    _log.warning("audit.checkpoint_undecodable", subject=message.subject)
+                if checkpoint := _decoded(message.data):
+                    found.add(checkpoint)
     except TimeoutError:
         _log.warning("audit.checkpoints_missing", read=len(found))
     finally:

@@ -14,14 +14,16 @@ from countline_control.auth import domain, store
 from countline_control.auth.base import place_of
 from countline_control.auth.limiter import forget_user
 from countline_control.auth.messages import session_message, user_message
+from countline_control.auth.oidc import store as oidc_store
+from countline_control.auth.oidc.people import PersonMethods
 from countline_control.auth.profiles import no_session
-from countline_control.auth.users import UserMethods, no_user
+from countline_control.auth.users import no_user
 
 ONE_TIME_BYTES: Final = 15
 """Random bytes of a one-time password: 20 characters."""
 
 
-class AccountMethods(UserMethods):
+class AccountMethods(PersonMethods):
     """The methods of accounts of others."""
 
     async def ResetPassword(
@@ -43,6 +45,9 @@ class AccountMethods(UserMethods):
                     "no user resets its own password: a stolen login would take the account over",
                     hint="change it: countline password",
                 )
+            if self.oidc is not None and await oidc_store.identities_of(connection, before.user_id):
+                action = f"reset the password of user {before.username}, who is linked to the identity provider"
+                await self._check_may_log_in_as(connection, holder, action)
             user = replace(before, password_hash=hashed, must_change_password=True, password_expires_at=until)
             user = await self._update_ending_sessions(connection, user)
             await self._record_user(connection, "password_reset", user, holder.name, before=before)

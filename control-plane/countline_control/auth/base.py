@@ -85,7 +85,7 @@ class AuthBase:
         user = await store.get_user(connection, principal.subject)
         if (user is None and principal.session_id) or (user is not None and user.disabled_at is not None):
             raise UnauthenticatedError(f"user {principal.name!r} may no longer log in", hint="log in as another user")
-        held = await self._held(connection, user) if user is not None else principal.held
+        held = await self._held(connection, user, giving=True) if user is not None else principal.held
         holder = Grantor(principal.subject, principal.real_name, held)
         check_may_give(holder, (Held(frozenset({permission})),), action)
         return holder
@@ -103,11 +103,16 @@ class AuthBase:
         if user is None or user.disabled_at is not None:
             raise UnauthenticatedError(f"user {principal.name!r} no longer exists", hint="log in as another user")
         if not any(permission in held.permissions for held in await self._held(connection, user)):
-            raise PermissionDeniedError(f"{user.username} does not hold {permission!r}")
+            raise PermissionDeniedError(f"{user.username} does not hold '{permission}'")
         return user
 
-    async def _held(self, connection: AsyncConnection, user: StoredUser) -> tuple[Held, ...]:
+    async def _held(self, connection: AsyncConnection, user: StoredUser, *, giving: bool = False) -> tuple[Held, ...]:
         """Return what a user holds in the current call: an API key, or somebody who acts for the user, may hold less.
+
+        Args:
+            connection: of the caller's transaction.
+            user: the caller.
+            giving: return what the caller may give to other users. With an API key, that is more than it holds.
 
         Raises:
             UnauthenticatedError: the session or the key of the call has ended.
@@ -120,7 +125,7 @@ class AuthBase:
             key = await get_key(connection, principal.key_id)
             if key is None or not key.works(self._now()):
                 raise UnauthenticatedError("this API key has ended", hint="make a new key: countline keys create")
-            return key.held(user)
+            return key.may_give(user) if giving else key.held(user)
         if principal.session_id and not await store.is_open(connection, principal.session_id):
             raise UnauthenticatedError("this session has ended", hint="log in again: countline login")
         return user.usable_in_session(self._factor_roles())

@@ -2,6 +2,7 @@
 
 Failures are counted for a user at an address, for an address, and for a user at all addresses together. The last count
 does not hold for an address from which the user has logged in before: guesses from elsewhere cannot lock the user out.
+For the count of an address, all addresses of one IPv6 customer are one.
 
 An attempt counts as failed until it has succeeded. A success empties only the count of that user at that address. From
 the other counts it takes back its own attempt and nothing else: whoever has an account could otherwise guess passwords
@@ -15,6 +16,7 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from countline_common.http.client_address import counted_as
 from countline_common.times import to_datetime
 from countline_control.auth import domain, store
 from countline_control.database import Database
@@ -85,7 +87,7 @@ class LoginLimiter:
         """
         free = domain.FREE_REGISTRATIONS if address else domain.FREE_GATEWAY_REGISTRATIONS
         kind = "address" if address else "gateway"
-        await self._count([(f"register:{kind}:{_hashed(address or peer)}", free)])
+        await self._count([(f"register:{kind}:{_hashed(counted_as(address) if address else peer)}", free)])
 
     async def _count(self, keys: Collection[tuple[str, int]]) -> None:
         async with self._database.begin() as connection:
@@ -125,7 +127,7 @@ async def forget_user(connection: AsyncConnection, username: str) -> None:
 
 
 def _address(address: str) -> tuple[str, int]:
-    return f"address:{_hashed(address)}", domain.FREE_ADDRESS_FAILURES
+    return f"address:{_hashed(counted_as(address))}", domain.FREE_ADDRESS_FAILURES
 
 
 def _user(username: str) -> str:

@@ -142,10 +142,11 @@ async def site_of(connection: AsyncConnection, camera_id: str) -> str:
     return await connection.scalar(select(cameras.c.site_id).where(cameras.c.camera_id == camera_id)) or ""
 
 
-async def all_ids(connection: AsyncConnection) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the ids of all sites and of all cameras."""
-    found = [await connection.scalars(select(column)) for column in (sites.c.site_id, cameras.c.camera_id)]
-    return frozenset(found[0]), frozenset(found[1])
+async def all_ids(connection: AsyncConnection) -> tuple[frozenset[str], dict[str, str]]:
+    """Return the ids of all sites, and camera → site."""
+    site_ids = await connection.scalars(select(sites.c.site_id))
+    site_of_cameras = await connection.execute(select(cameras.c.camera_id, cameras.c.site_id))
+    return frozenset(site_ids), {row.camera_id: row.site_id for row in site_of_cameras}
 
 
 def _camera_in(reach: Reach) -> ColumnElement[bool]:

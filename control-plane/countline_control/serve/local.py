@@ -55,8 +55,7 @@ class LocalPlaces:
         """
         if self.database is None:
             raise UnavailableError("the service of cameras is starting", hint="try again in a second")
-        site_ids, camera_ids = await self.database.read(store.all_ids)
-        return Places(site_ids, camera_ids)
+        return Places(*await self.database.read(store.all_ids))
 
 
 class LocalRouting:

@@ -63,7 +63,7 @@ class RemoteCameras:
         """
         with translated():
             sites, cameras = await self._time_zones(), await self._cameras()
-        return Places(frozenset(sites), frozenset(camera.camera_id for camera in cameras))
+        return Places(frozenset(sites), {camera.camera_id: camera.site_id for camera in cameras})
 
     async def _time_zones(self) -> dict[str, str]:
         sites = await every_page(

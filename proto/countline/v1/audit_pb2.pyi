@@ -364,7 +364,9 @@ class AuditFault(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """`changed`, `missing`, `inserted`, `cut_off`, `replaced`, `checkpoint_forged`, `checkpoint_missing`."""
+    """`changed`, `missing`, `inserted`, `cut_off`, `replaced`, `checkpoint_forged`, `checkpoint_missing`,
+    `checkpoint_unpublished`.
+    """
     sequence: _builtins.int
     problem: _builtins.str
     def __init__(

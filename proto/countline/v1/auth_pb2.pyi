@@ -944,7 +944,7 @@ class CheckAccessRequest(_message.Message):
     permission: _builtins.str
     """Such as `camera:write`."""
     site_id: _builtins.str
-    """The site of the resource, also of a camera."""
+    """The site of the resource. It may be empty if a camera is named."""
     camera_id: _builtins.str
     def __init__(
         self,
@@ -971,7 +971,9 @@ class CheckAccessResponse(_message.Message):
     allowed: _builtins.bool
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """One sentence for each role of the user; those that allow it first."""
+        """One sentence for each role of the user, those that allow it first; or one that names the state of the user, such as
+        a password that has to be chosen first.
+        """
 
     def __init__(
         self,

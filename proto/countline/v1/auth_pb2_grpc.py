@@ -291,7 +291,8 @@ class AuthServiceServicer:
     def ResetPassword(self, request, context):
         """Gives a user a one-time password, and ends all sessions of the user. The user has to choose another one after the next
         login.
-        Errors: PERMISSION_DENIED if the user holds what the caller does not hold.
+        Errors: PERMISSION_DENIED if the user holds what the caller does not hold, or could get it from the groups file at the
+        next login through an identity provider.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -342,7 +343,8 @@ class AuthServiceServicer:
 
     def CheckAccess(self, request, context):
         """Returns whether a user may do something, and why. Without a site and a camera: over the whole system.
-        Errors: INVALID_ARGUMENT if there is no such permission.
+        Errors: INVALID_ARGUMENT if there is no such permission, or the camera is of another site; NOT_FOUND if there is no
+        such user or camera.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -78,7 +78,8 @@ class AuthServiceStub:
     ResetPassword: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ResetPasswordRequest, _auth_pb2.ResetPasswordResponse]
     """Gives a user a one-time password, and ends all sessions of the user. The user has to choose another one after the next
     login.
-    Errors: PERMISSION_DENIED if the user holds what the caller does not hold.
+    Errors: PERMISSION_DENIED if the user holds what the caller does not hold, or could get it from the groups file at the
+    next login through an identity provider.
     """
     DisableUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.DisableUserRequest, _auth_pb2.DisableUserResponse]
     """Ends all sessions of a user, who cannot log in until enabled again.
@@ -96,7 +97,8 @@ class AuthServiceStub:
     """Ends all sessions of a user. Errors: PERMISSION_DENIED if the user holds what the caller does not hold."""
     CheckAccess: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CheckAccessRequest, _auth_pb2.CheckAccessResponse]
     """Returns whether a user may do something, and why. Without a site and a camera: over the whole system.
-    Errors: INVALID_ARGUMENT if there is no such permission.
+    Errors: INVALID_ARGUMENT if there is no such permission, or the camera is of another site; NOT_FOUND if there is no
+    such user or camera.
     """
     ListRoles: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListRolesRequest, _auth_pb2.ListRolesResponse]
     """Lists roles by name, built-in and custom ones."""
@@ -166,7 +168,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     ResetPassword: _aio.UnaryUnaryMultiCallable[_auth_pb2.ResetPasswordRequest, _auth_pb2.ResetPasswordResponse]  # type: ignore[assignment]
     """Gives a user a one-time password, and ends all sessions of the user. The user has to choose another one after the next
     login.
-    Errors: PERMISSION_DENIED if the user holds what the caller does not hold.
+    Errors: PERMISSION_DENIED if the user holds what the caller does not hold, or could get it from the groups file at the
+    next login through an identity provider.
     """
     DisableUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.DisableUserRequest, _auth_pb2.DisableUserResponse]  # type: ignore[assignment]
     """Ends all sessions of a user, who cannot log in until enabled again.
@@ -184,7 +187,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Ends all sessions of a user. Errors: PERMISSION_DENIED if the user holds what the caller does not hold."""
     CheckAccess: _aio.UnaryUnaryMultiCallable[_auth_pb2.CheckAccessRequest, _auth_pb2.CheckAccessResponse]  # type: ignore[assignment]
     """Returns whether a user may do something, and why. Without a site and a camera: over the whole system.
-    Errors: INVALID_ARGUMENT if there is no such permission.
+    Errors: INVALID_ARGUMENT if there is no such permission, or the camera is of another site; NOT_FOUND if there is no
+    such user or camera.
     """
     ListRoles: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListRolesRequest, _auth_pb2.ListRolesResponse]  # type: ignore[assignment]
     """Lists roles by name, built-in and custom ones."""
@@ -341,7 +345,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_pb2.ResetPasswordResponse, _abc.Awaitable[_auth_pb2.ResetPasswordResponse]]:
         """Gives a user a one-time password, and ends all sessions of the user. The user has to choose another one after the next
         login.
-        Errors: PERMISSION_DENIED if the user holds what the caller does not hold.
+        Errors: PERMISSION_DENIED if the user holds what the caller does not hold, or could get it from the groups file at the
+        next login through an identity provider.
         """
 
     @_abc_1.abstractmethod
@@ -401,7 +406,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.CheckAccessResponse, _abc.Awaitable[_auth_pb2.CheckAccessResponse]]:
         """Returns whether a user may do something, and why. Without a site and a camera: over the whole system.
-        Errors: INVALID_ARGUMENT if there is no such permission.
+        Errors: INVALID_ARGUMENT if there is no such permission, or the camera is of another site; NOT_FOUND if there is no
+        such user or camera.
         """
 
     @_abc_1.abstractmethod

@@ -109,8 +109,8 @@ class OidcServiceServicer:
 
     def LinkIdentity(self, request, context):
         """Links a person of the provider to a user, who can then log in through the provider.
-        Errors: ALREADY_EXISTS if this identity is linked to a user; PERMISSION_DENIED if the user holds what the caller does
-        not hold.
+        Errors: ALREADY_EXISTS if this identity is linked to a user; PERMISSION_DENIED if the user holds, or the
+        groups file of the provider maps to any group, what the caller does not hold.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,8 +53,8 @@ class OidcServiceStub:
     """Lists the identities that are linked to a user."""
     LinkIdentity: _grpc.UnaryUnaryMultiCallable[_oidc_pb2.LinkIdentityRequest, _oidc_pb2.LinkIdentityResponse]
     """Links a person of the provider to a user, who can then log in through the provider.
-    Errors: ALREADY_EXISTS if this identity is linked to a user; PERMISSION_DENIED if the user holds what the caller does
-    not hold.
+    Errors: ALREADY_EXISTS if this identity is linked to a user; PERMISSION_DENIED if the user holds, or the
+    groups file of the provider maps to any group, what the caller does not hold.
     """
     UnlinkIdentity: _grpc.UnaryUnaryMultiCallable[_oidc_pb2.UnlinkIdentityRequest, _oidc_pb2.UnlinkIdentityResponse]
     """Removes the link between a person of the provider and a user, and ends all sessions of the user. The next login of
@@ -87,8 +87,8 @@ class OidcServiceAsyncStub(OidcServiceStub):
     """Lists the identities that are linked to a user."""
     LinkIdentity: _aio.UnaryUnaryMultiCallable[_oidc_pb2.LinkIdentityRequest, _oidc_pb2.LinkIdentityResponse]  # type: ignore[assignment]
     """Links a person of the provider to a user, who can then log in through the provider.
-    Errors: ALREADY_EXISTS if this identity is linked to a user; PERMISSION_DENIED if the user holds what the caller does
-    not hold.
+    Errors: ALREADY_EXISTS if this identity is linked to a user; PERMISSION_DENIED if the user holds, or the
+    groups file of the provider maps to any group, what the caller does not hold.
     """
     UnlinkIdentity: _aio.UnaryUnaryMultiCallable[_oidc_pb2.UnlinkIdentityRequest, _oidc_pb2.UnlinkIdentityResponse]  # type: ignore[assignment]
     """Removes the link between a person of the provider and a user, and ends all sessions of the user. The next login of
@@ -148,8 +148,8 @@ class OidcServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_oidc_pb2.LinkIdentityResponse, _abc.Awaitable[_oidc_pb2.LinkIdentityResponse]]:
         """Links a person of the provider to a user, who can then log in through the provider.
-        Errors: ALREADY_EXISTS if this identity is linked to a user; PERMISSION_DENIED if the user holds what the caller does
-        not hold.
+        Errors: ALREADY_EXISTS if this identity is linked to a user; PERMISSION_DENIED if the user holds, or the
+        groups file of the provider maps to any group, what the caller does not hold.
         """
 
     @_abc_1.abstractmethod

@@ -1,6 +1,8 @@
 """The audit on real servers: stored once through outages, verified after tampering, purged, closed to its own role."""
 
 import asyncio
+import contextlib
+import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +11,7 @@ import grpc
 import nats
 import psycopg
 import pytest
-from nats.js.errors import NoStreamResponseError
+from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 from psycopg import sql
 from tests.fixtures.analytics.stack import until
 from tests.fixtures.nats import NatsServer
@@ -88,6 +90,86 @@ async def test_what_is_no_row_goes_to_the_dead_letters_once_with_the_reason(
     await client.close()
 
 
+def _row(number: int) -> AuditRow:
+    return AuditRow(
+        row_id=f"row-{number}",
+        at=to_timestamp(1_800_000_000 + number),
+        actor=audit_pb2.AuditActor(subject="u1", name="ann" if number % 2 else "bob"),
+        on_behalf_of=audit_pb2.AuditActor(subject="v1", name="vera") if number % 5 == 0 else None,
+        method="countline.v1.CameraService/UpdateCamera",
+        resource=f"cameras/c{number}",
+        outcome="OK" if number % 3 else "NOT_FOUND",
+        changes=[audit_pb2.FieldChange(path="title", before='"Türe"', after='"\x00\\u0000"')],
+    )
+
+
+def _of(method: str, number: int, **fields: object) -> AuditRow:
+    row = _row(number)
+    row.MergeFrom(AuditRow(method=method, **fields))
+    return row
+
+
+@pytest.mark.parametrize(
+    ("subject", "row", "reason"),
+    [
+        ("cameras", _of("countline.v1.AuthService/DeleteUser", 1), "comes on countline.audit.rows.auth, not on"),
+        ("auth", _of("countline.v1.CameraService/DeleteCamera", 1), "comes on countline.audit.rows.cameras, not on"),
+        ("auth", _of("countline.v1.CountService/CreateTruthSet", 1), "comes on countline.audit.rows.analytics"),
+        ("cameras", _of("unknown", 1), "comes on countline.audit.rows.auth, not on"),
+        (
+            "auth",
+            _of("countline.v1.AuthService/Login", 1, actor={"name": secrets.token_hex(6000)}),
+            "index row requires",
+        ),
+        ("auth", _of("countline.v1.AuthService/Login", 1, at={"seconds": 2**62}), "out of range"),
+        ("auth", _of("countline.v1.AuthService/Login", 1, row_id="\0"), "NUL"),
+    ],
+)
+async def test_a_row_that_is_not_its_senders_or_that_postgresql_refuses_goes_to_the_dead_letters(
+    control: Control, nats_server: NatsServer, subject: str, row: AuditRow, reason: str
+) -> None:
+    client = await nats.connect(nats_server.url)
+    js = client.jetstream()
+    good = _of("countline.v1.AuthService/DeleteUser", 2, resource="users/after")
+    for each, name in ((row, subject), (good, "auth")):
+        await js.publish(bus.audit_subject(name), each.SerializeToString())
+    await until(lambda: _has(control, "users/after"))
+
+    async def is_empty() -> bool:
+        return (await js.stream_info(bus.AUDIT)).state.messages == 0
+
+    await until(is_empty)
+    letter = await js.get_last_msg(bus.DLQ, "countline.dlq.AUDIT")
+    assert (letter.data, letter.headers is not None) == (row.SerializeToString(), True)
+    assert reason in letter.headers["Countline-Reason"]
+    assert await resources(control) == ["users/after"]
+    await client.close()
+
+
+async def test_nats_refuses_to_delete_and_purge_messages_of_the_audit_also_in_streams_of_an_earlier_release(
+    nats_server: NatsServer,
+) -> None:
+    client = await nats.connect(nats_server.url)
+    js = client.jetstream()
+    for name in (bus.AUDIT, bus.AUDIT_CHECKPOINTS):
+        (config,) = [each for each in bus.stream_configs() if each.name == name]
+        with contextlib.suppress(NotFoundError):
+            await js.delete_stream(name)
+        await js.add_stream(config.evolve(deny_delete=False, deny_purge=False, max_bytes=bus.MIB))
+    await bus.ensure_streams(js)
+    for name, subject in ((bus.AUDIT, bus.audit_subject("auth")), (bus.AUDIT_CHECKPOINTS, bus.CHECKPOINT_SUBJECTS)):
+        sent = await js.publish(subject.replace(">", "rows"), b"x")
+        for attempt in (js.purge_stream(name), js.delete_msg(name, sent.seq)):
+            with pytest.raises(APIError, match="not permitted"):
+                await attempt
+        kept = await js.stream_info(name)
+        assert (kept.state.messages, kept.config.max_bytes) == (1, bus.MIB)
+    await js.delete_stream(bus.AUDIT)
+    await js.delete_stream(bus.AUDIT_CHECKPOINTS)
+    await bus.ensure_streams(js)
+    await client.close()
+
+
 async def _has(control: Control, resource: str) -> bool:
     return resource in await resources(control)
 
@@ -105,6 +187,8 @@ class Audit:
     def __init__(self, dsn: str, client: nats.NATS, signer: AuditSigner) -> None:
         self.database = Database(dsn)
         self.dsn = dsn
+        self.signer = signer
+        self.public = signer.public
         self.intake = AuditIntake(self.database, signer, client.jetstream)
         self.upkeep = AuditUpkeep(self.database, signer, client.jetstream, retention_days=lambda: 30)
 
@@ -112,24 +196,21 @@ class Audit:
         """Store rows as if services had sent them."""
         await self.intake.store([_row(number) for number in range(first, last + 1)])
 
+    async def signed(self) -> int:
+        """Return the sequence of the last checkpoint."""
+        return (await self.database.read(lambda connection: store.last_signed(connection, self.public)))[0]
+
+    def insert_unguarded(self, *statements: str) -> None:
+        """Insert what an earlier release let the role of the service insert."""
+        tables = ("audit.audit_logs", "audit.checkpoints")
+        switches = [[f"ALTER TABLE {name} {verb} TRIGGER guard" for name in tables] for verb in ("DISABLE", "ENABLE")]
+        self.execute(*switches[0], *statements, *switches[1])
+
     def execute(self, *statements: str) -> None:
         """Change the database as its superuser can."""
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
-
-
-def _row(number: int) -> AuditRow:
-    return AuditRow(
-        row_id=f"row-{number}",
-        at=to_timestamp(1_800_000_000 + number),
-        actor=audit_pb2.AuditActor(subject="u1", name="ann" if number % 2 else "bob"),
-        on_behalf_of=audit_pb2.AuditActor(subject="v1", name="vera") if number % 5 == 0 else None,
-        method="countline.v1.CameraService/UpdateCamera",
-        resource=f"cameras/c{number}",
-        outcome="OK" if number % 3 else "NOT_FOUND",
-        changes=[audit_pb2.FieldChange(path="title", before='"Türe"', after='"\x00\\u0000"')],
-    )
 
 
 @pytest.fixture
@@ -223,7 +304,7 @@ async def test_a_chain_that_is_made_anew_is_found(control: Control, audit: Audit
 async def test_a_checkpoint_is_not_signed_over_a_row_that_somebody_inserted(control: Control, audit: Audit) -> None:
     await audit.add(1, 2)
     await audit.upkeep.sign()  # unless the control-plane's own upkeep was faster
-    assert (await audit.database.read(store.last_signed))[0] == 2
+    assert await audit.signed() == 2
     assert await audit.upkeep.sign() is None, "nothing new"
     audit.execute(
         """INSERT INTO audit.audit_logs (sequence, hashed_text, hash, signature)
@@ -232,6 +313,102 @@ async def test_a_checkpoint_is_not_signed_over_a_row_that_somebody_inserted(cont
     )
     assert await audit.upkeep.sign() is None
     assert await _faults(control) == {"inserted"}
+
+
+FAR_ROW = """INSERT INTO audit.audit_logs (sequence, hashed_text, hash, signature)
+             SELECT {sequence}, '{{"id":"far"}}', hash, signature FROM audit.audit_logs WHERE sequence = 2"""
+FAR_CHECKPOINT = """INSERT INTO audit.checkpoints (sequence, purge, hash, at_us, key_id, signature)
+                    SELECT {sequence}, purge, hash, 9223372036854775807, key_id, signature FROM audit.checkpoints"""
+
+
+@pytest.mark.parametrize("sequence", [9223372036854775807, 5])
+async def test_rows_are_stored_and_signed_although_somebody_inserted_one_further_on(
+    control: Control, audit: Audit, sequence: int
+) -> None:
+    await audit.add(1, 2)
+    await audit.upkeep.sign()
+    audit.insert_unguarded(FAR_ROW.format(sequence=sequence))
+    await audit.add(3, 8)
+    await audit.upkeep.sign()
+    stored = [record.sequence for record in await listed(control)]
+    assert len(stored) == 9
+    assert len({*stored} & {*range(1, 10)}) == 8 + (sequence == 5)
+    assert await audit.signed() == (8 if sequence > 9 else 4)
+    assert await _faults(control) >= ({"missing"} if sequence > 9 else {"changed"})
+    page = audit_pb2.ListAuditRowsRequest(page_size=1)
+    page.page_token = (await control.caller("admin").audit.ListAuditRows(page)).next_page_token
+    assert len((await control.caller("admin").audit.ListAuditRows(page)).records) == 1
+
+
+async def test_rows_are_stored_behind_rows_that_somebody_inserted_at_the_end(control: Control, audit: Audit) -> None:
+    await audit.add(1, 2)
+    await audit.upkeep.sign()
+    audit.execute(*(FAR_ROW.replace("far", f"far{each}").format(sequence=each) for each in (3, 4, 5)))
+    await audit.add(6, 7)
+    assert [record.sequence for record in await listed(control)] == [7, 6, 5, 4, 3, 2, 1]
+    assert await _faults(control) >= {"changed"}
+
+
+async def test_a_row_that_cannot_be_decoded_is_shown_as_such(control: Control, audit: Audit) -> None:
+    await audit.add(1, 1)
+    texts = ['{"id":"zz"}', "[" * 2000 + "]" * 2000, "7", '{"id":"yy","at_us":9223372036854775807}']
+    for sequence, text in enumerate(texts, 2):
+        audit.execute(
+            f"""INSERT INTO audit.audit_logs (sequence, hashed_text, hash, signature)
+                SELECT {sequence}, '{text}', sha256(hash || convert_to(E'{sequence}\n' || '{text}', 'UTF8')), ''
+                FROM audit.audit_logs WHERE sequence = {sequence - 1}"""
+        )
+    await audit.add(2, 2)
+    stub = control.caller("admin").audit
+    for record in (await listed(control))[1:5]:
+        assert record.row.method == f"undecodable row {record.sequence}"
+        assert record.row.outcome == "UNDECODABLE"
+        one = (await stub.GetAuditRow(audit_pb2.GetAuditRowRequest(sequence=record.sequence))).row
+        assert one.row.problem.startswith(f"undecodable row {record.sequence}: ")
+    export = await stub.ExportAudit(audit_pb2.ExportAuditRequest())
+    assert [record.hashed_text for record in export.records[1:5]] == texts
+    assert {fault.sequence for fault in (await verified(control)).faults if fault.kind == "inserted"} == {2, 3, 4, 5}
+
+
+async def test_a_forged_checkpoint_stops_neither_signing_nor_publishing(
+    control: Control, audit: Audit, nats_server: NatsServer
+) -> None:
+    await audit.add(1, 2)
+    await audit.upkeep.sign()
+    audit.insert_unguarded(FAR_CHECKPOINT.format(sequence=900_000_000_000))
+    await audit.upkeep.publish()
+    await audit.add(3, 4)
+    await audit.upkeep.sign()
+    assert await audit.signed() == 4
+    client = await nats.connect(nats_server.url)
+    js = client.jetstream()
+    published = await published_checkpoints(js)
+    assert 900_000_000_000 not in {each.sequence for each in published}
+    forged = audit_pb2.AuditCheckpoint(sequence=900_000_000_000, hash="00", key_id="x", signature=b"x")
+    for data in (forged.SerializeToString(), b"\xff"):
+        await js.publish(bus.checkpoint_subject(purge=False), data)
+    await audit.upkeep.publish()
+    assert 4 in {each.sequence for each in await published_checkpoints(js)}
+    export = await control.caller("admin").audit.ExportAudit(audit_pb2.ExportAuditRequest())
+    assert {each.sequence for each in export.checkpoints} <= {1, 2, 3, 4}
+    assert "checkpoint_forged" in await _faults(control)
+    await client.close()
+
+
+async def test_checkpoints_that_jetstream_lost_are_reported(
+    control: Control, audit: Audit, nats_server: NatsServer
+) -> None:
+    client = await nats.connect(nats_server.url)
+    js = client.jetstream()
+    past = AuditUpkeep(audit.database, audit.signer, client.jetstream, clock=lambda: time.time() - 600)
+    await audit.add(1, 2)
+    assert await past.sign() is not None
+    await audit.upkeep.publish()
+    assert await _faults(control) == set()
+    await js.delete_stream(bus.AUDIT_CHECKPOINTS)
+    await bus.ensure_streams(js)
+    assert await _faults(control) == {"checkpoint_unpublished"}
+    await client.close()
 
 
 async def test_a_row_that_is_delivered_again_is_stored_once_also_by_two_processes(audit: Audit) -> None:
@@ -390,6 +567,7 @@ async def test_the_role_of_the_service_may_read_and_insert_and_nothing_else(
         signer = AuditSigner(new_audit_key())
         await AuditIntake(database, signer, lambda: None).store([_row(1), _row(2)])
         assert await AuditUpkeep(database, signer, lambda: None).sign() is not None
+        assert _may(own, FAR_ROW.format(sequence=3)), "the next row"
         permitted = [each for each in FORBIDDEN if _may(own, each.replace("{database}", name))]
         assert permitted == []
         with (
@@ -452,6 +630,8 @@ LATER_GRANTS = [
     "GRANT INSERT ON audit.audit_logs TO {role}",
     "GRANT CREATE ON SCHEMA audit TO {role}",
     "ALTER TABLE audit.checkpoints DISABLE ROW LEVEL SECURITY",
+    "ALTER TABLE audit.audit_logs DISABLE TRIGGER guard",
+    "DROP FUNCTION audit.guard_checkpoint() CASCADE",
     "ALTER TABLE audit.audit_logs OWNER TO {role}",
     "ALTER DATABASE {database} OWNER TO {role}",
 ]
@@ -483,6 +663,14 @@ FORBIDDEN = [
     "CREATE TRIGGER t BEFORE INSERT ON audit.audit_logs EXECUTE FUNCTION suppress_redundant_updates_trigger()",
     "INSERT INTO audit.audit_logs (sequence, hashed_text, hash, signature, received_at) VALUES (9, '{}', '', '', NULL)",
     "SET session_replication_role = replica",
+    FAR_ROW.format(sequence=4),
+    FAR_ROW.format(sequence=9223372036854775807),
+    FAR_ROW.format(sequence=0),
+    FAR_CHECKPOINT.format(sequence=3),
+    FAR_CHECKPOINT.format(sequence=1),
+    "ALTER TABLE audit.audit_logs DISABLE TRIGGER guard",
+    "DROP TRIGGER guard ON audit.checkpoints",
+    "CREATE OR REPLACE FUNCTION audit.guard_row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
 ]
 
 

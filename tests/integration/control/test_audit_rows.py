@@ -227,9 +227,13 @@ async def _use_administration(calls: AuditedCalls, control: Control) -> None:
     assert calls.row.resource == "settings/session.days"
     assert ("value", '"30"', '"7"') in [(each.path, each.before, each.after) for each in calls.row.changes]
     await calls.do("ResetSetting", administration_pb2.ResetSettingRequest(name="session.days"))
+    request = auth_pb2.CreateUserRequest(username="max", password=MARKER, roles=["viewer"])
+    user_id = (await calls.do("CreateUser", request)).user.user_id
     await calls.do("SetMaintenance", administration_pb2.SetMaintenanceRequest(on=True, reason="backup"))
     assert calls.row.resource == "admin/maintenance"
     await until(lambda: control.plane._current.state.maintenance.on)
+    await calls.do("DisableUser", auth_pb2.DisableUserRequest(user_id=user_id))  # access can be ended meanwhile
+    assert calls.row.resource == "users/max"
     await calls.do("SetMaintenance", administration_pb2.SetMaintenanceRequest())
     await until(lambda: not control.plane._current.state.maintenance.on)
 

@@ -296,6 +296,15 @@ async def test_a_file_of_roles_is_checked_with_its_places(shell: Shell, site: st
     assert (code, found["valid"], [problem["line"] for problem in found["problems"]]) == (1, False, [2, 5])
 
 
+async def test_the_problems_of_a_file_of_roles_are_printed_while_the_server_is_away(tmp_path: Path) -> None:
+    shell = Shell({"auth": "127.0.0.1:1", "cameras": "127.0.0.1:1"}, tmp_path)
+    file = tmp_path / "roles.yaml"
+    file.write_text("roles:\n  eyes:\n    permissions: [camera:eat]\ngrants:\n  - {role: eyes, site: lab}\n")
+    code, out, err = await shell.run("roles", "validate", str(file))
+    assert (code > 0, "roles.yaml:2:" in out, "'camera:eat' is not a permission" in out) == (True, True, True)
+    assert "error: " in err
+
+
 async def test_the_file_of_the_first_password_says_when_it_was_changed(shell: Shell, control: Control) -> None:
     first = control.settings.admin_password_file
     await shell.ok("password", "--password-stdin", stdin=f"{ADMIN_PASSWORD}\nthree uncommon turnips\n")

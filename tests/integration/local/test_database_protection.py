@@ -24,6 +24,8 @@ from countline_local.up.database_protection import protect_databases
 
 # What an earlier release left: roles that own their databases, and rights on the audit that its protection gave.
 EARLIER = """
+DROP FUNCTION audit.guard_row() CASCADE;
+DROP FUNCTION audit.guard_checkpoint() CASCADE;
 DROP FUNCTION audit.purge(bigint, integer, bigint, text, bytea);
 CREATE FUNCTION audit.purge(bigint, integer) RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT 1::bigint';
 CREATE ROLE countline_audit NOLOGIN;

@@ -6,9 +6,9 @@ import pytest
 
 from countline_analytics.api.protection.cors import origins
 from countline_analytics.api.protection.rate_store import MOST_COUNTERS, BoundedMemory, RateStore
-from countline_analytics.api.protection.rates import _network
 from countline_analytics.api.time_limits import TimeLimit, time_limit, within
 from countline_common.errors import DeadlineExceededError, InvalidInputError, UnavailableError
+from countline_common.http.client_address import counted_as
 
 REQUIRED = {
     ("auth/login", "POST"): (5, 0),
@@ -97,9 +97,9 @@ async def test_expired_counters_are_swept_once_in_a_while(monkeypatch: pytest.Mo
 
 
 def test_addresses_of_one_ipv6_customer_count_as_one():
-    assert _network("10.1.2.3") == "10.1.2.3"
-    assert _network("2001:db8:0:1::1") == _network("2001:db8:0:2::ffff") == "2001:db8::/56"
-    assert _network("2001:db8:0:100::1") != _network("2001:db8:0:1::1")
+    assert counted_as("10.1.2.3") == "10.1.2.3"
+    assert counted_as("2001:db8:0:1::1") == counted_as("2001:db8:0:2::ffff") == "2001:db8::/56"
+    assert counted_as("2001:db8:0:100::1") != counted_as("2001:db8:0:1::1")
 
 
 def test_exact_origins_are_accepted():

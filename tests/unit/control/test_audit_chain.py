@@ -11,6 +11,7 @@ from countline_control.audit.chain import (
     AuditSigner,
     ChainCheck,
     Checkpoint,
+    HeadSearch,
     Link,
     chained,
     first_doubtful,
@@ -101,6 +102,19 @@ def test_checkpoints_that_vanish_from_the_database_are_found_by_what_jetstream_k
     assert {"cut_off", "checkpoint_missing"} == kinds(LINKS[:9], stored=set(), published=checkpoints())
 
 
+def test_checkpoints_that_vanish_from_jetstream_are_found_if_it_was_read_and_they_are_due() -> None:
+    def found(published: set[Checkpoint] | None, until_us: int) -> list[tuple[str, int]]:
+        kept = None if published is None else frozenset(published)
+        check = ChainCheck(SIGNER.public, frozenset(checkpoints()), kept, until_us)
+        check.add(LINKS)
+        check.finish()
+        return [(str(fault.kind), fault.sequence) for fault in check.faults]
+
+    assert found(set(), 9) == [("checkpoint_unpublished", 4), ("checkpoint_unpublished", 8)]
+    assert found(checkpoints(at=(4,)), 9) == [("checkpoint_unpublished", 8)]
+    assert found(checkpoints(), 99) == found(set(), 4) == found(None, 99) == []
+
+
 def test_a_signed_checkpoint_stands_for_purged_rows() -> None:
     purge = SIGNER.checkpoint(6, LINKS[5].hash, 1, purge=True)
     assert faults(LINKS[6:], stored={*checkpoints(), purge}) == []
@@ -123,6 +137,35 @@ def test_a_checkpoint_is_not_made_over_a_row_of_somebody_else() -> None:
     unsigned = [replace(link, signature=b"") for link in LINKS]
     assert first_doubtful(SIGNER.public, GENESIS, 0, unsigned) == 1
     assert first_doubtful(SIGNER.public, GENESIS, 0, unsigned, unsigned=True) == 0
+
+
+def far(sequence: int) -> Link:
+    """A row of somebody else, with the hash and the signature of one of ours."""
+    return replace(LINKS[3], sequence=sequence)
+
+
+@pytest.mark.parametrize(
+    ("rows", "head", "room"),
+    [
+        (LINKS, 12, None),
+        (LINKS[:1], 1, None),
+        (LINKS[6:], 12, None),
+        ([*LINKS, far(2**63 - 1)], 12, 2**63 - 14),
+        ([*LINKS, far(15), far(16)], 12, 2),
+        ([*LINKS, far(13), far(14)], 14, None),
+        ([*LINKS, far(13), far(15)], 13, 1),
+        ([*LINKS[:4], *LINKS[6:]], 12, None),
+        ([replace(link, signature=b"") for link in LINKS], 12, None),
+        ([*(replace(link, signature=b"") for link in LINKS), far(99)], 12, 86),
+    ],
+)
+def test_the_next_row_belongs_behind_the_last_one_of_ours(rows: list[Link], head: int, room: int | None) -> None:
+    search = HeadSearch(SIGNER.public)
+    for row in reversed(rows):
+        if search.add([row]):
+            break
+    assert search.head is not None
+    assert (search.head.sequence, search.room) == (head, room)
 
 
 @given(st.data())

@@ -8,7 +8,6 @@ import hashlib
 import math
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 from aiohttp import web
@@ -19,10 +18,8 @@ from countline_analytics.api.protection.rate_store import RateStore
 from countline_common.administration.current import CurrentSettings
 from countline_common.errors import ResourceExhaustedError
 from countline_common.grpc.tokens import Principal
-from countline_common.http.client_address import Network, client_address
+from countline_common.http.client_address import Network, client_address, counted_as
 
-IPV6_PREFIX: Final = 56
-"""A customer of a provider gets at least such a network, so all of its addresses count as one."""
 REFUSED: Final = Counter("countline_http_rate_refused_total", "Requests above a rate limit", ["limit"])
 ADDRESS: Final = web.RequestKey("client_address", str)
 
@@ -93,12 +90,12 @@ class RateLimits:
         forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", ()))
         request[ADDRESS] = client_address(request.remote or "", forwarded_for, self._proxies)
         if request[ADDRESS]:
-            await self._count(request, "address", self._rates().address, _network(request[ADDRESS]))
+            await self._count(request, "address", self._rates().address, counted_as(request[ADDRESS]))
 
     async def count_login(self, request: web.Request) -> None:
         """Count a request that needs no token; raises like `count_address`."""
         if request[ADDRESS]:
-            await self._count(request, "login", self._rates().login, _network(request[ADDRESS]))
+            await self._count(request, "login", self._rates().login, counted_as(request[ADDRESS]))
 
     async def count_caller(self, request: web.Request, principal: Principal, token: str) -> None:
         """Count a request for its user, or for its key if no person logged in; raises like `count_address`."""
@@ -142,8 +139,3 @@ def limited(limits: RateLimits) -> Middleware:
         return await handler(request)
 
     return count
-
-
-def _network(address: str) -> str:
-    found = ip_address(address)
-    return str(IPv6Network((found, IPV6_PREFIX), strict=False)) if isinstance(found, IPv6Address) else address

@@ -20,7 +20,7 @@ MOST_NAMED_CHARACTERS: Final = 1500
 
 @dataclass(frozen=True, slots=True)
 class Grantor:
-    """A caller with what the caller holds at this moment, whatever its token says."""
+    """A caller with what the caller may give at this moment, whatever its token says."""
 
     subject: str
     name: str
@@ -43,7 +43,7 @@ def check_may_give(holder: Grantor, wanted: Iterable[Held], action: str) -> None
     lacking = not_covered(_givable(holder.held), wanted)
     if not lacking:
         return
-    named = ", ".join(f"{permission!r} over {scope}" for permission, scope in lacking[:MOST_NAMED])
+    named = ", ".join(f"'{permission}' over {scope}" for permission, scope in lacking[:MOST_NAMED])
     more = f" and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
     raise PermissionDeniedError(
         f"{holder.name} may not {action}: {holder.name} does not hold {named}{more}",

@@ -21,6 +21,7 @@ from countline_control.auth import store as user_store
 from countline_control.auth.access import store
 from countline_control.auth.access.explaining import explain
 from countline_control.auth.access.holding import check_may_give
+from countline_control.auth.access.places import site_of
 from countline_control.auth.access.roles import BUILT_IN, MOST_ROLES, Role, check_custom
 from countline_control.auth.messages import role_message
 from countline_control.auth.users import UserMethods, changed_fields, check_revision, no_user
@@ -110,7 +111,12 @@ class RoleMethods(UserMethods):
         user = await self._database.read(lambda connection: user_store.get_user(connection, request.user_id))
         if user is None:
             raise no_user(request.user_id)
-        found = explain(user, request.permission, request.site_id, request.camera_id)
+        site_id, camera_id = request.site_id, request.camera_id
+        if camera_id:
+            places = await self.place_source.places() if self.place_source is not None else None
+            site_id = site_of(places, camera_id, site_id)
+        required = self._factor_roles()
+        found = explain(user, request.permission, site_id=site_id, camera_id=camera_id, required=required)
         return auth_pb2.CheckAccessResponse(allowed=found.allowed, reasons=found.reasons)
 
     async def _record_role(

@@ -8,7 +8,7 @@ from typing import Final
 from countline_common.access.scopes import EVERYTHING, Held, Scope, reach
 from countline_common.access.vocabulary import NOT_WITH_KEYS
 from countline_common.errors import FieldProblem, InvalidInputError
-from countline_control.auth.domain import Grant, StoredUser
+from countline_control.auth.domain import Grant, StoredUser, held_of
 
 DEFAULT_LIFE: Final = timedelta(days=365)
 LONGEST_LIFE: Final = timedelta(days=5 * 366)
@@ -43,10 +43,16 @@ class StoredKey:
 
     def held(self, owner: StoredUser) -> tuple[Held, ...]:
         """What the key permits now: never more than its owner may do, and no change of the owner's account."""
-        usable = tuple(Held(each.permissions - NOT_WITH_KEYS, each.scope) for each in owner.usable)
+        return tuple(Held(each.permissions - NOT_WITH_KEYS, each.scope) for each in self.may_give(owner))
+
+    def may_give(self, owner: StoredUser) -> tuple[Held, ...]:
+        """What the key may give to other users: all that its owner may do within its limits.
+
+        That includes `NOT_WITH_KEYS`: a user who gets such a permission can change only the user's own account.
+        """
         if not self.limited:
-            return usable
-        return tuple(narrowed(usable, (Held(grant.permissions, grant.scope) for grant in self.grants)))
+            return owner.usable
+        return tuple(narrowed(owner.usable, held_of(self.grants)))
 
 
 def narrowed(owner: Iterable[Held], limits: Iterable[Held]) -> Iterator[Held]:

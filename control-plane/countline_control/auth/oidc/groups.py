@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import yaml
 
-from countline_common.access.scopes import EVERYTHING, Scope
+from countline_common.access.scopes import EVERYTHING, Held, Scope
 from countline_control.auth.access.lined_yaml import LinedYaml, LineProblem, shown
 from countline_control.auth.access.roles import MACHINE_ROLES, Role
 from countline_control.auth.domain import LONGEST_PROFILE, Grant
@@ -121,6 +121,11 @@ def grants_of_groups(
         for role, scope in wanted
         if scope == EVERYTHING or role not in everywhere
     )
+
+
+def held_of_groups(rules: Iterable[GroupRule], known: Mapping[str, Role]) -> tuple[Held, ...]:
+    """Return what a member of all groups holds: a bound for what the groups of any person can give."""
+    return tuple(Held(known[rule.role].permissions, rule.scope) for rule in rules if rule.role in known)
 
 
 def regranted(stored: Iterable[Grant], mapped: Sequence[Grant]) -> tuple[Grant, ...]:

@@ -8,19 +8,20 @@ from uuid import uuid4
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.access.scopes import EVERYTHING
+from countline_common.administration.maintenance import check_off
 from countline_common.audit.calls import about
 from countline_common.errors import ConflictError, PermissionDeniedError
 from countline_common.logs import get_logger
 from countline_control.auth import store
 from countline_control.auth.access import store as access_store
-from countline_control.auth.access.holding import grant_problems
+from countline_control.auth.access.holding import Grantor, check_may_give, grant_problems
 from countline_control.auth.access.roles import SUPER_ADMIN
 from countline_control.auth.base import place_of
 from countline_control.auth.domain import Grant, StoredUser
 from countline_control.auth.messages import user_message
 from countline_control.auth.oidc import store as oidc_store
 from countline_control.auth.oidc.flow import LoginFlow
-from countline_control.auth.oidc.groups import ProviderPerson, grants_of_groups, regranted
+from countline_control.auth.oidc.groups import ProviderPerson, grants_of_groups, held_of_groups, regranted
 from countline_control.auth.oidc.provider import IdentityProvider
 from countline_control.auth.oidc.store import StoredIdentity
 from countline_control.auth.users import UserMethods
@@ -55,6 +56,23 @@ class PersonMethods(UserMethods):
             raise ConflictError("no identity provider is configured", hint="log in with a password")
         return self.oidc
 
+    async def _check_may_log_in_as(self, connection: AsyncConnection, holder: Grantor, action: str) -> None:
+        """Check that a caller holds everything that the groups of any person can give.
+
+        Who can log in as a linked user gets what the groups give at a later login of the person. They are unknown
+        until then.
+
+        Args:
+            connection: of the caller's transaction.
+            holder: the caller.
+            action: what lets the caller log in as a linked user, as it follows "may not".
+
+        Raises:
+            PermissionDeniedError: the caller lacks something.
+        """
+        rules = self._configured().provider.config.rules
+        check_may_give(holder, held_of_groups(rules, await access_store.roles_by_name(connection)), action)
+
     async def _user_of(
         self, connection: AsyncConnection, person: ProviderPerson
     ) -> tuple[StoredUser | None, StoredUser]:
@@ -62,6 +80,7 @@ class PersonMethods(UserMethods):
 
         Raises:
             PermissionDeniedError: the user is disabled, or a new person has no role.
+            UnavailableError: a new person logs in during maintenance.
         """
         identity = await oidc_store.find_identity(connection, person.issuer, person.subject)
         stored = await store.get_user(connection, identity.user_id) if identity is not None else None
@@ -74,12 +93,18 @@ class PersonMethods(UserMethods):
         return stored, await self._with_groups(connection, stored, person)
 
     async def _new_person(self, connection: AsyncConnection, person: ProviderPerson) -> StoredUser:
-        """Create a user for a person who logs in for the first time, and link both."""
+        """Create a user for a person who logs in for the first time, and link both.
+
+        Raises:
+            PermissionDeniedError: the person has no role.
+            UnavailableError: the system is in maintenance.
+        """
         user = self._new_user(await _free_name(connection, person.username), "")
         user = replace(user, display_name=person.display_name, email=person.email, last_login_at=self._now())
         user = replace(user, grants=await self._mapped(connection, user, person))
         if not user.grants:
             raise without_role()
+        check_off(self.current, "no user can be created for a new person")
         await store.insert_user(connection, user)
         await access_store.set_grants(connection, user.user_id, user.grants, user.username, self._now())
         identity = StoredIdentity(uuid4().hex, user.user_id, person.issuer, person.subject, self._now(), self._now())

@@ -90,7 +90,9 @@ class OidcMethods(SessionMethods, PersonMethods):
             problem = FieldProblem("subject", f"give the claim `sub` of the person, 1 to {LONGEST_SUBJECT} characters")
             raise InvalidInputError("the identity cannot be linked", fields=(problem,))
         async with self._database.begin() as connection:
-            _, user = await self._changed(connection, request.user_id, "link identities to")
+            holder, user = await self._changed(connection, request.user_id, "link identities to")
+            action = f"link an identity to user {user.username}, which gives whatever the groups file maps"
+            await self._check_may_log_in_as(connection, holder, action)
             if user.service_account:
                 raise ConflictError(
                     f"{user.username!r} is a service account, which works with API keys", hint="choose a person"

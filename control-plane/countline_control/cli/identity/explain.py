@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from countline.v1.auth_pb2 import CheckAccessRequest, CheckAccessResponse
-from countline.v1.cameras_pb2 import GetCameraRequest
 from countline_common.access.vocabulary import PEOPLE
 from countline_common.cli.completion import complete_camera, complete_site, complete_user
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, print_message, say
@@ -51,8 +50,6 @@ def can(
             site_id=site or "",
             camera_id=camera or "",
         )
-        if camera:
-            request.site_id = (await client.cameras.GetCamera(GetCameraRequest(camera_id=camera))).camera.site_id
         return await client.auth.CheckAccess(request)
 
     answer = ask(server, data, question)

@@ -74,6 +74,8 @@ def link_identity(
 ) -> None:
     """Let a person of the identity provider log in as a user.
 
+    You must hold everything that the groups file of the provider can give: each login applies the groups of the person.
+
     Example: countline users link-identity vera 7f3c1a52-0d4e
     """
 

@@ -35,7 +35,7 @@ from countline_common.cli.tools import (
     print_table,
     say,
 )
-from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.errors import CountlineError, InvalidInputError, NotFoundError
 from countline_common.files.text_files import read_text
 from countline_common.grpc.client import Client
 from countline_common.grpc.errors import translated
@@ -158,18 +158,28 @@ def validate(
     """
     found = read_role_file(read_text(file))
     problems = list(found.problems)
-    if found.scopes:
-        problems += ask(server, data, lambda client: _missing_places(client, found.scopes))
-    problems.sort(key=lambda problem: problem.line)
-    if json:
-        print_json({"valid": not problems, "problems": [asdict(problem) for problem in problems]})
-    elif problems:
-        for problem in problems:
-            say(f"{file}:{problem.line}: {problem.message}")
-    else:
-        note(f"{file} is valid; roles: {', '.join(sorted(role.name for role in found.roles))}.")
+    try:
+        if found.scopes:
+            problems += ask(server, data, lambda client: _missing_places(client, found.scopes))
+    except CountlineError:  # the server is away: the problems of the file itself are known all the same
+        if problems:
+            _print_problems(file, problems, as_json=json)
+        raise
+    if problems or json:
+        _print_problems(file, problems, as_json=json)
     if problems:
         raise typer.Exit(1)
+    if not json:
+        note(f"{file} is valid; roles: {', '.join(sorted(role.name for role in found.roles))}.")
+
+
+def _print_problems(file: Path, problems: Sequence[LineProblem], *, as_json: bool) -> None:
+    ordered = sorted(problems, key=lambda problem: problem.line)
+    if as_json:
+        print_json({"valid": not ordered, "problems": [asdict(problem) for problem in ordered]})
+        return
+    for problem in ordered:
+        say(f"{file}:{problem.line}: {problem.message}")
 
 
 async def _missing_places(client: Client, scopes: Sequence[WrittenScope]) -> list[LineProblem]:

@@ -74,6 +74,23 @@ async def test_many_guesses_at_once_do_not_slip_through_together(auth: Auth) -> 
     assert sum(isinstance(error, UnauthenticatedError) for error in errors) == domain.FREE_FAILURES
 
 
+async def test_all_addresses_of_one_ipv6_customer_count_as_one_address(
+    auth: Auth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A customer of a provider gets a /56 at least: counted one by one, its addresses have no limit."""
+    monkeypatch.setattr(domain, "FREE_ADDRESS_FAILURES", 4)
+
+    def attempt(name: str, password: str, address: str):
+        request = auth_pb2.LoginRequest(username=name, password=password)
+        return auth.stub.Login(request, metadata=(("x-forwarded-for", address),), timeout=30)
+
+    for i in range(4):
+        error = await refused(attempt(f"name-{i}", "wrong password", f"2001:db8:0:{i}::{i + 1}"))
+        assert isinstance(error, UnauthenticatedError)
+    assert isinstance(await refused(attempt("admin", PASSWORD, "2001:db8:0:ff::9")), ResourceExhaustedError)
+    await attempt("admin", PASSWORD, "2001:db8:0:100::1")
+
+
 async def test_somebody_who_tries_many_names_waits_and_keeps_nobody_else_out(auth: Auth) -> None:
     def attempt(name: str, password: str, address: str):
         request = auth_pb2.LoginRequest(username=name, password=password)

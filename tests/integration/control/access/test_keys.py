@@ -81,6 +81,36 @@ async def test_a_limited_key_holds_only_what_its_roles_permit(auth: Auth, admin)
     assert isinstance(await refused(auth.by(key.key).CreateUser(request)), PermissionDeniedError)
 
 
+async def test_a_key_manages_users_as_far_as_its_owner_and_its_limits_go(auth: Auth, admin) -> None:
+    """Each built-in role holds self:write, which no key has: users get it for their own accounts."""
+    desk = await account(admin, "desk", "admin")
+    caller = auth.by((await made_for(admin, desk.user_id)).key)
+    vera = await caller.CreateUser(auth_pb2.CreateUserRequest(username="vera", password=PASSWORD, roles=["viewer"]))
+    wanted = auth_pb2.User(user_id=vera.user.user_id, roles=["operator"])
+    assert (await caller.UpdateUser(auth_pb2.UpdateUserRequest(user=wanted))).user.roles == ["operator"]
+    assert (await caller.DisableUser(auth_pb2.DisableUserRequest(user_id=vera.user.user_id))).user.disabled
+    root = auth_pb2.CreateUserRequest(username="eve", password=PASSWORD, roles=["super-admin"])
+    assert isinstance(await refused(caller.CreateUser(root)), PermissionDeniedError)
+    own = auth_pb2.User(user_id=desk.user_id, display_name="mine")
+    assert isinstance(await refused(caller.UpdateUser(auth_pb2.UpdateUserRequest(user=own))), PermissionDeniedError)
+    assert "self:write" not in (await me(caller)).permissions
+
+
+async def test_a_limited_key_gives_no_more_than_its_limits(auth: Auth, admin) -> None:
+    for name, permissions in (("desk", ["user:read", "user:write"]), ("door", ["user:read", "self:write"])):
+        await admin.CreateRole(auth_pb2.CreateRoleRequest(role=auth_pb2.Role(name=name, permissions=permissions)))
+    desk, both = [auth.by((await made(admin, roles=roles)).key) for roles in (["desk"], ["desk", "viewer"])]
+
+    async def give(caller, role: str) -> None:
+        await caller.CreateUser(auth_pb2.CreateUserRequest(username=f"a-{role}", password=PASSWORD, roles=[role]))
+
+    error = await refused(give(desk, "door"))
+    assert (type(error), "does not hold 'self:write'" in error.message) == (PermissionDeniedError, True)
+    await give(both, "door")
+    await give(both, "viewer")
+    assert isinstance(await refused(give(both, "operator")), PermissionDeniedError)
+
+
 async def test_a_key_over_a_site_reaches_nothing_else(auth: Auth, admin) -> None:
     key = await made(admin, grants=[auth_pb2.Grant(role="operator", site_id="lab")])
     principal = await auth.verifier.identify(key.key)

@@ -12,7 +12,7 @@ from tests.fixtures.oidc.provider import CLIENT_ID, CLIENT_SECRET, NodeProvider
 from countline.v1 import auth_pb2, oidc_pb2
 from countline_common.access.oidc_redirects import GATEWAY_CALLBACK
 from countline_common.access.scopes import Scope
-from countline_common.administration.current import AdministrationState
+from countline_common.administration.current import AdministrationState, MaintenanceState
 from countline_common.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -184,6 +184,22 @@ async def test_a_new_person_without_a_role_is_refused_and_leaves_no_user(
     assert (row.outcome, row.resource, row.changes[:]) == ("PERMISSION_DENIED", "identities/sub-eve", [])
 
 
+async def test_during_maintenance_a_new_person_becomes_no_user_and_a_known_one_logs_in(
+    oidc: Auth, identity_provider: NodeProvider
+) -> None:
+    await logged_in(oidc, identity_provider, "anna~ops")
+    oidc.service.current.replace(AdministrationState(maintenance=MaintenanceState(True, "backup", "admin", 0.0)))
+    error = await refused(logged_in(oidc, identity_provider, "ben~ops"))
+    assert isinstance(error, UnavailableError)
+    assert "so no user can be created for a new person: backup" in error.message
+    assert {row["username"] for row in await oidc.rows(users)} == {"admin", "anna"}
+    row = await last_row(oidc)
+    assert (row.outcome, row.resource, row.changes[:]) == ("UNAVAILABLE", "identities/sub-ben", [])
+    assert (await logged_in(oidc, identity_provider, "anna~ops")).user.username == "anna"
+    oidc.service.current.replace(AdministrationState())
+    assert (await logged_in(oidc, identity_provider, "ben~ops")).user.username == "ben"
+
+
 async def test_a_disabled_user_is_refused(oidc: Auth, identity_provider: NodeProvider) -> None:
     user = (await logged_in(oidc, identity_provider, "anna~ops")).user
     admin = oidc.by((await oidc.login()).access_token)
@@ -272,6 +288,57 @@ async def test_nobody_links_themselves_to_a_user_who_holds_more(oidc: Auth, iden
     ann = oidc.by((await oidc.login("ann")).access_token)
     link = oidc_pb2.LinkIdentityRequest(user_id=me.user_id, subject="sub-ann")
     assert isinstance(await refused(ann.LinkIdentity(link)), PermissionDeniedError)
+
+
+def link(user: auth_pb2.User, subject: str) -> oidc_pb2.LinkIdentityRequest:
+    return oidc_pb2.LinkIdentityRequest(user_id=user.user_id, subject=subject)
+
+
+async def test_who_links_an_identity_holds_all_that_groups_can_give(
+    oidc: Auth, identity_provider: NodeProvider
+) -> None:
+    """Otherwise an admin links a future super-admin to an account whose password the admin knows."""
+    mallory, vera = await oidc.create("mallory", "admin"), await oidc.create("vera", "viewer")
+    by_mallory = oidc.by((await oidc.login("mallory")).access_token)
+    for user in (mallory, vera):
+        error = await refused(by_mallory.LinkIdentity(link(user, "sub-root")))
+        assert isinstance(error, PermissionDeniedError)
+        assert error.message == (
+            f"mallory may not link an identity to user {user.username}, which gives whatever the groups file maps: "
+            "mallory does not hold 'system:admin' over everything, 'user:impersonate' over everything"
+        )
+    assert not await oidc.rows(identities)
+    found = await logged_in(oidc, identity_provider, "root~roots")
+    assert (found.user.username, held(found.user)) == ("root", {("super-admin", "")})
+    assert "super-admin" not in oidc.verifier.verify((await oidc.login("mallory")).access_token).roles
+
+
+async def test_an_admin_links_identities_where_no_group_gives_more_than_admins_hold(
+    auth: Auth, identity_provider: NodeProvider
+) -> None:
+    use(auth, identity_provider.issuer, "groups:\n  - {group: ops, role: admin}\n  - {group: x, role: guest}\n")
+    await auth.create("ann", "admin")
+    vera = await auth.create("vera", "viewer")
+    by_ann = auth.by((await auth.login("ann")).access_token)
+    assert (await by_ann.LinkIdentity(link(vera, "sub-vera"))).identity.subject == "sub-vera"
+
+
+async def test_who_resets_the_password_of_a_linked_user_holds_all_that_groups_can_give(
+    oidc: Auth, identity_provider: NodeProvider
+) -> None:
+    """The next login of the person may give the user more, and the password opens it."""
+    await oidc.create("mallory", "admin")
+    root = (await logged_in(oidc, identity_provider, "root~ops")).user
+    reset = auth_pb2.ResetPasswordRequest(user_id=root.user_id)
+    by_mallory = oidc.by((await oidc.login("mallory")).access_token)
+    error = await refused(by_mallory.ResetPassword(reset))
+    assert isinstance(error, PermissionDeniedError)
+    assert "mallory may not reset the password of user root, who is linked" in error.message
+    assert "'system:admin' over everything" in error.message
+    by_admin = oidc.by((await oidc.login()).access_token)
+    assert (await by_admin.ResetPassword(reset)).password
+    vera = await oidc.create("vera", "viewer")
+    assert (await by_mallory.ResetPassword(auth_pb2.ResetPasswordRequest(user_id=vera.user_id))).password
 
 
 async def test_while_the_provider_is_away_logins_with_a_password_go_on(auth: Auth) -> None:

@@ -170,12 +170,18 @@ async def test_an_invite_whose_role_was_deleted_gives_nothing(auth: Auth) -> Non
     assert isinstance(await refused(register(auth, invite.token)), UnauthenticatedError)
 
 
-async def test_an_address_makes_only_some_accounts_and_guesses_only_some_invites(auth: Auth) -> None:
+@pytest.mark.parametrize(
+    ("own", "other"), [("10.0.0.1", "10.0.0.2"), ("2001:db8:0:{}::1", "2001:db8:0:100::1")], ids=["IPv4", "IPv6"]
+)
+async def test_an_address_makes_only_some_accounts_and_guesses_only_some_invites(
+    auth: Auth, own: str, other: str
+) -> None:
+    """All addresses of one IPv6 customer count as one."""
     permit(auth, "open")
     for number in range(auth_domain.FREE_REGISTRATIONS):
-        await register_from(auth, "10.0.0.1", f"user{number}")
-    assert isinstance(await refused(register_from(auth, "10.0.0.1", "vera")), ResourceExhaustedError)
-    await register_from(auth, "10.0.0.2", "vera")
+        await register_from(auth, own.format(number), f"user{number}")
+    assert isinstance(await refused(register_from(auth, own.format(99), "vera")), ResourceExhaustedError)
+    await register_from(auth, other, "vera")
     assert (await auth.login()).access_token, "logins are not affected"
 
 

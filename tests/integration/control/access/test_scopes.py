@@ -6,7 +6,8 @@ from tests.fixtures.control.auth import PASSWORD, Auth, refused
 
 from countline.v1 import auth_pb2, cameras_pb2
 from countline_common.access.scopes import Scope
-from countline_common.errors import ConflictError, InvalidInputError, PermissionDeniedError
+from countline_common.administration.current import AdministrationState
+from countline_common.errors import ConflictError, InvalidInputError, NotFoundError, PermissionDeniedError
 
 LAB = Scope(site_id="lab")
 ONE = Scope(camera_ids=frozenset({"lab-1"}))
@@ -49,6 +50,7 @@ async def test_a_camera_or_site_that_does_not_exist_looks_like_one_outside(place
     ):
         errors = [await refused(call(name)) for name in ("yard", "ghost")]
         assert {(error.code, error.message) for error in errors} == {("PERMISSION_DENIED", errors[0].message)}
+        assert "the permission 'camera:read' is held over site lab only" in errors[0].message
 
 
 def grant(role: str, site_id: str = "", *camera_ids: str) -> auth_pb2.Grant:
@@ -168,6 +170,55 @@ async def test_a_decision_is_explained(auth: Auth) -> None:
         ],
     )
     assert isinstance(await refused(ask("camera:eat")), InvalidInputError)
+
+
+async def test_a_decision_about_a_camera_goes_by_the_site_where_it_stands(places) -> None:
+    auth = places.caller().auth
+    request = auth_pb2.CreateUserRequest(username="vera", password=PASSWORD, grants=[grant("operator", "lab")])
+    vera = (await auth.CreateUser(request)).user
+
+    async def ask(camera_id: str, site_id: str = "") -> auth_pb2.CheckAccessResponse:
+        question = auth_pb2.CheckAccessRequest(
+            user_id=vera.user_id, permission="camera:write", site_id=site_id, camera_id=camera_id
+        )
+        return await auth.CheckAccess(question)
+
+    assert (await ask("lab-1")).reasons == [
+        "role operator over site lab permits camera:write and covers camera lab-1 of site lab"
+    ]
+    assert [(await ask(*asked)).allowed for asked in (("lab-1", "lab"), ("yard-1",), ("yard-1", "yard"))] == [
+        True, False, False,
+    ]  # fmt: skip
+    error = await refused(ask("yard-1", "lab"))
+    assert (type(error), error.fields[0].field) == (InvalidInputError, "site_id")
+    assert error.fields[0].message == "camera 'yard-1' is of site 'yard', not 'lab'"
+    assert isinstance(await refused(ask("ghost")), NotFoundError)
+
+
+async def test_an_auth_that_knows_no_cameras_asks_for_the_site_of_a_camera(auth: Auth) -> None:
+    admin = auth.by((await auth.login()).access_token)
+    vera = await auth.create("vera", "viewer")
+    question = auth_pb2.CheckAccessRequest(user_id=vera.user_id, permission="camera:read", camera_id="door")
+    error = await refused(admin.CheckAccess(question))
+    assert (type(error), error.fields[0].field) == (InvalidInputError, "site_id")
+
+
+async def test_a_user_who_has_something_to_do_first_is_permitted_nothing_else(auth: Auth) -> None:
+    admin = auth.by((await auth.login()).access_token)
+    vera = await auth.create("vera", "operator")
+
+    async def ask(permission: str) -> tuple[bool, list[str]]:
+        question = auth_pb2.CheckAccessRequest(user_id=vera.user_id, permission=permission)
+        answer = await admin.CheckAccess(question)
+        return answer.allowed, list(answer.reasons)
+
+    assert (await ask("camera:write"))[0]
+    auth.service.current.replace(AdministrationState({"second_factor_roles": "operator"}))
+    first = "until then user vera may use only self:read and self:write"
+    assert await ask("camera:write") == (False, [f"user vera has to set up a second factor first; {first}"])
+    assert (await ask("self:write"))[0]
+    await admin.ResetPassword(auth_pb2.ResetPasswordRequest(user_id=vera.user_id))
+    assert await ask("camera:write") == (False, [f"user vera has to choose a password first; {first}"])
 
 
 async def test_a_grant_over_a_place_that_does_not_exist_is_refused(places) -> None:

@@ -16,6 +16,7 @@ CALLS = {"compile", "match", "search", "split", "sub", "findall", "finditer", "f
 SEEDS = (
     "a", "1", ".", "-", "@", ":", "/", "=", "?", "&", " ", "\n", '"', "{", "}", "a.", "a:", "a@", "://", "a://", "a://b:",
     "a://b:c@", "?token=", "a=", "{a=", "{a", '"a', "-- name: a ", "rpc a", "1x", "1.", "a-", "é", "%2F", "\t ", ",a://",
+    "DETAIL:  a", "DETAIL:  \n| ", "$argon2", "$argon2id$a$",
 )  # fmt: skip
 SHORT, LONG = 1_000, 8_000
 GROWTH = LONG / SHORT * 3

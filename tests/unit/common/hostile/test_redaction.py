@@ -226,3 +226,25 @@ def test_a_password_that_looks_like_a_part_of_an_address_is_masked(text: str) ->
 )
 def test_the_rest_of_an_address_stays_readable(text: str, shown: str) -> None:
     assert redact(text) == shown
+
+
+ROW = f'new row for relation "users" violates a check\nDETAIL:  Failing row contains (7, x\ny, {SECRET}).'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ROW,
+        repr(ValueError(ROW)),
+        f"CheckViolation: {ROW}\n\nThe above exception was the direct cause of the following exception:\n\nTraceback",
+        f"  | CheckViolation: {ROW}\n  | [SQL: INSERT INTO users]",
+        f'invalid input syntax for type integer\nCONTEXT:  COPY crossings, line 1, column id: "{SECRET}"',
+        f"parameters: 'password_hash': '$argon2id$v=19$m=65536,t=3,p=4${SECRET}+/a$b{SECRET}/+x'}}",
+    ],
+)
+def test_no_row_of_a_database_and_no_hash_of_a_password_is_shown(text: str) -> None:
+    shown = redact(text)
+    assert SECRET not in shown
+    assert text[:20] in shown
+    for rest in ("The above exception", "[SQL: INSERT INTO users]"):
+        assert (rest in shown) == (rest in text)

@@ -1,12 +1,14 @@
 """Grants name sites and cameras that exist."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from countline_common.access.scopes import Scope
-from countline_control.auth.access.places import Places, missing_places
+from countline_common.errors import InvalidInputError, NotFoundError
+from countline_control.auth.access.places import Places, missing_places, site_of
 
-PLACES = Places(frozenset({"north", "south"}), frozenset({"door", "gate"}))
+PLACES = Places(frozenset({"north", "south"}), {"door": "north", "gate": "south"})
 NAMES = st.sampled_from(["north", "south", "east", "door", "gate", "roof"])
 SCOPES = st.builds(Scope, NAMES) | st.builds(lambda ids: Scope("", ids), st.frozensets(NAMES, min_size=1))
 
@@ -32,3 +34,18 @@ def test_a_grant_is_refused_exactly_where_one_of_its_places_is_missing(scopes: l
         for scope in scopes
     ]
     assert refused == {f"grants[{i}]" for i, each in enumerate(missing) if each}
+
+
+def test_the_site_of_a_camera_is_the_one_where_it_stands() -> None:
+    assert [site_of(PLACES, "door", given) for given in ("", "north")] == ["north", "north"]
+    with pytest.raises(InvalidInputError) as caught:
+        site_of(PLACES, "door", "south")
+    assert caught.value.fields[0].message == "camera 'door' is of site 'north', not 'south'"
+    with pytest.raises(NotFoundError, match="there is no camera 'roof'"):
+        site_of(PLACES, "roof", "north")
+
+
+def test_where_the_sites_of_cameras_are_unknown_the_caller_names_the_site() -> None:
+    assert site_of(None, "door", "north") == "north"
+    with pytest.raises(InvalidInputError, match="the site of the camera is unknown"):
+        site_of(None, "door", "")
