@@ -13,6 +13,7 @@ from countline_common.cli.tools import note
 from countline_common.errors import InvalidInputError
 from countline_common.files.output_files import OutputFile, OutputFiles
 from countline_counting.spec import CountingSpec
+from countline_pipelines.cli.options import KeepScoresOption
 from countline_pipelines.cli.spec_args import parse_size, parse_spec
 from countline_pipelines.evaluation.comparison import sequence_length
 from countline_pipelines.evaluation.counts import CountErrors
@@ -54,6 +55,7 @@ def evaluate(
     pixels: Annotated[bool, typer.Option(help="Coordinates in pixels instead of 0..1.")] = False,
     anchor: Annotated[str, typer.Option(help="Tested point of a box: bottom, centre, or X,Y in fractions.")] = "bottom",
     min_score: Annotated[float, typer.Option(help="Lowest score of a detection.", min=0, max=1)] = 0.0,
+    keep_scores: KeepScoresOption = False,
     picture: Annotated[Path | None, typer.Option(help="Write a picture of the worst cases (PNG).")] = None,
     annotate: Annotated[Path | None, typer.Option(help="Write a video of every missed and false crossing.")] = None,
     tracks_out: Annotated[Path | None, typer.Option(help="Write the tracks as MOT text.")] = None,
@@ -85,7 +87,7 @@ def evaluate(
         spec = parse_spec(
             line or [], anchor=anchor, pixels_of=sequence.size_wh if pixels else None, min_score=min_score
         )
-        found = _evaluate(Given(boxes, result is not None, sequence, spec), there, crossings)
+        found = _evaluate(Given(boxes, result is not None, sequence, spec, keep_scores), there, crossings)
         if tracks_file is not None:
             write_result(tracks_file, found.run.tracked)
         if picture_file is not None and found.tracks is not None:

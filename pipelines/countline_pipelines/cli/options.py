@@ -60,6 +60,14 @@ MinTrackScoreOption = Annotated[
         rich_help_panel=WHAT_COUNTS,
     ),
 ]
+KeepScoresOption = Annotated[
+    bool,
+    typer.Option(
+        "--keep-scores",
+        help="Take scores as they are, such as those of a list that was cut off at a threshold.",
+        rich_help_panel=WHAT_COUNTS,
+    ),
+]
 ExplainOption = Annotated[
     bool,
     typer.Option(

@@ -50,6 +50,7 @@ def replay(
     tracked: Annotated[
         bool, typer.Option(help="Use the ids in the file instead of tracking. Broken tracks are still joined.")
     ] = False,
+    keep_scores: options.KeepScoresOption = False,
     explain: options.ExplainOption = False,
     tracks_out: Annotated[
         Path | None, typer.Option(help="File for the tracks, as MOT text.", rich_help_panel=options.OUTPUT)
@@ -66,7 +67,7 @@ def replay(
     check_file(file)
     if format_ is Format.JSONL:
         fps = 0.0  # the file has its own times
-    scale = UNCHANGED if tracked else _scale(_frames(file, format_, fps, tracked=False), size_wh)
+    scale = UNCHANGED if tracked or keep_scores else _scale(_frames(file, format_, fps, tracked=False), size_wh)
     frames = _frames(file, format_, fps, tracked=tracked)
     run = recording_run_name(content_hash(file), tracked=tracked, fps=fps, size_wh=size_wh, spec=spec)
     journal = Journal() if explain else None

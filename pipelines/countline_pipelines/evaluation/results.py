@@ -29,12 +29,14 @@ class Given:
     """Whether the boxes are tracks."""
     sequence: SequenceInfo
     spec: CountingSpec
+    keep_scores: bool = False
+    """Whether scores stay as they are."""
 
     def run(self, each: Each) -> EvaluatedRun:
         """Count, after tracking detections."""
         if self.tracked:
             return count_tracks(self.boxes, self.sequence, self.spec, explain=True)
-        return run_detections(self.boxes, self.sequence, self.spec, each, explain=True)
+        return run_detections(self.boxes, self.sequence, self.spec, each, explain=True, keep_scores=self.keep_scores)
 
     def errors(self, true: Iterable[Crossing], run: EvaluatedRun) -> CountErrors | None:
         """Compare counts; None without a line."""

@@ -11,7 +11,7 @@ from countline_counting.explain import Candidate, Explainer, Journal
 from countline_counting.frames import DetectionFrame, TrackedFrame
 from countline_counting.identity import Identity
 from countline_counting.spec import CountingSpec
-from countline_counting.tracking.scale import scale_of_recording
+from countline_counting.tracking.scale import UNCHANGED, scale_of_recording
 from countline_pipelines.evaluation.mot import Boxes
 
 CAMERA_ID = "evaluate"
@@ -49,12 +49,16 @@ def run_detections(
     each: Callable[[], object] = lambda: None,
     *,
     explain: bool = False,
+    keep_scores: bool = False,
 ) -> EvaluatedRun:
-    """Track and count detections with the code that counts live; `each` is called after every frame."""
+    """Track and count detections with the code that counts live; `each` is called after every frame.
+
+    Scores are brought to the common scale first, unless they are to be kept.
+    """
     journal = Journal()
     listener = Explainer(journal) if explain else None
     counter = CameraCounter(Identity(CAMERA_ID, 0, "run"), spec, listener=listener)
-    scale = scale_of_recording(_detection_frames(detections, sequence))
+    scale = UNCHANGED if keep_scores else scale_of_recording(_detection_frames(detections, sequence))
     frames, crossings = list[TrackedFrame](), list[Crossing]()
     for frame in _detection_frames(detections, sequence):
         result = counter.update(scale.applied(frame))
