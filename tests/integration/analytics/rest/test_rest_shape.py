@@ -77,6 +77,30 @@ async def test_a_site_is_read_changed_and_deleted_once_it_has_no_cameras(stack: 
     assert (await stack.post("sites", SITE))["revision"] == 1
 
 
+async def test_a_camera_needs_a_name_a_location_and_an_address(stack: Stack) -> None:
+    wanted = {"name": "Main entrance", "location": "Lobby", "stream_url": "rtsp://127.0.0.1:1/live"}
+    status, answer = await stack.call("POST", "cameras", json=wanted)
+    assert (status, answer["success"], answer["data"]["name"]) == (201, True, "Main entrance")
+    assert (answer["data"]["status"], answer["data"]["location"]) == ("active", "Lobby")
+    for name in ("", "  "):
+        status, answer = await stack.call("POST", "cameras", json={**wanted, "name": name})
+        assert (status, answer["success"], answer["errors"][0]["field"]) == (400, False, "name")
+
+
+async def test_cameras_are_found_by_the_words_of_their_query(stack: Stack) -> None:
+    await add_camera(stack)
+    status, answer = await stack.call("PATCH", "cameras/cam-1", json={"status": "paused", "tags": ["north"]})
+    assert (status, answer["data"]["status"], "observed" in answer["data"]) == (200, "paused", False)
+    for words, found in (
+        ("site=demo&tag=north", ["cam-1"]), ("status=paused&order_by=name%20desc", ["cam-1"]), ("status=active", []),
+        ("site=moon", []), ("observed=running", []), ("worker_id=w", []), ("model=net", []), ("location=x", []),
+    ):  # fmt: skip
+        shown = await stack.get(f"cameras?{words}")
+        assert [each["camera_id"] for each in shown["cameras"]] == found, words
+    status, answer = await stack.call("GET", "cameras?status=asleep")
+    assert (status, answer["errors"][0]["field"]) == (400, "status")
+
+
 async def test_a_patch_that_changes_nothing_starts_no_revision(stack: Stack) -> None:
     """Every client that had read the resource before then got a conflict for nothing."""
     await add_camera(stack)
