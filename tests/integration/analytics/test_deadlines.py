@@ -52,7 +52,7 @@ def method(name: str) -> Method:
 
 async def test_each_call_gets_the_time_of_its_route(slow: tuple[SlowModels, grpc.aio.Channel]) -> None:
     models, channel = slow
-    upstream = RemoteUpstream(channel)
+    upstream = RemoteUpstream(channel, "models")
     request = models_pb2.PromoteModelRequest(name="net", version=2)
     change = asyncio.create_task(upstream.call(method("PromoteModel"), request, within(30.0)))
     with pytest.raises(DeadlineExceededError):

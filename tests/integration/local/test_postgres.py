@@ -122,17 +122,19 @@ def test_it_works_in_a_folder_that_only_its_owner_may_enter_and_changes_no_mode_
 
 def test_a_second_preparation_keeps_the_data_and_passwords(server: PostgresServer) -> None:
     with running(server), psycopg.connect(server.dsn("cameras")) as connection:
-        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        connection.execute("CREATE SCHEMA own")
+        connection.execute("CREATE TABLE own.kept AS SELECT 42 AS answer")
     again = PostgresServer(server.data_dir, free_port())
     again.prepare()
     with running(again), psycopg.connect(again.dsn("cameras")) as connection:
-        assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+        assert connection.execute("SELECT answer FROM own.kept").fetchone() == (42,)
 
 
 def test_what_a_killed_server_left_is_cleared_and_what_was_committed_is_there(server: PostgresServer) -> None:
     with running(server) as process:
         with psycopg.connect(server.dsn("auth")) as connection:
-            connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
+            connection.execute("CREATE SCHEMA own")
+            connection.execute("CREATE TABLE own.kept AS SELECT 1 AS one")
         process.kill()
         process.wait()
     segment = (server.data_dir / "postmaster.pid").read_text().splitlines()[6].split()
@@ -141,7 +143,7 @@ def test_what_a_killed_server_left_is_cleared_and_what_was_committed_is_there(se
     assert not (server.data_dir / "postmaster.pid").exists()
     assert segment not in segments()
     with running(server), psycopg.connect(server.dsn("auth")) as connection:
-        assert connection.execute("SELECT one FROM kept").fetchone() == (1,)
+        assert connection.execute("SELECT one FROM own.kept").fetchone() == (1,)
 
 
 def test_a_pid_file_that_names_a_strangers_process_is_no_obstacle(server: PostgresServer) -> None:

@@ -58,8 +58,8 @@ def test_every_wrong_field_of_a_query_is_named() -> None:
 
 
 def test_a_patch_changes_what_its_body_names() -> None:
-    request = patch({"title": "Gate", "spec": {"processing_rate": 5, "anchor": {"x": 0.5, "y": 1}, "lines": []}})
-    assert list(request.update_mask.paths) == ["title", "spec.processing_rate", "spec.anchor", "spec.lines"]
+    request = patch({"name": "Gate", "spec": {"processing_rate": 5, "anchor": {"x": 0.5, "y": 1}, "lines": []}})
+    assert list(request.update_mask.paths) == ["name", "spec.processing_rate", "spec.anchor", "spec.lines"]
     assert request.camera.camera_id == "cam-1"
     assert request.camera.spec.processing_rate == 5
 
@@ -72,15 +72,15 @@ def test_a_patch_with_null_clears_the_field() -> None:
 
 @pytest.mark.parametrize("named", [{}, {"camera_id": "cam-1"}, {"camera_id": ""}, {"camera_id": None}])
 def test_a_body_may_name_the_camera_of_its_path(named: dict[str, str | None]) -> None:
-    request = patch({**named, "title": "Gate"})
+    request = patch({**named, "name": "Gate"})
     assert request.camera.camera_id == "cam-1"
-    assert list(request.update_mask.paths) == ["title"]
+    assert list(request.update_mask.paths) == ["name"]
 
 
 @pytest.mark.parametrize(
     ("request_type", "route", "body"),
     [
-        (cameras_pb2.UpdateCameraRequest, PATCH, {"camera_id": "other", "title": "Gate"}),
+        (cameras_pb2.UpdateCameraRequest, PATCH, {"camera_id": "other", "name": "Gate"}),
         (cameras_pb2.UpdateCameraRequest, PATCH, {"camera_id": "CAM-1"}),
         (counts_pb2.CreateTruthSetRequest, CREATE_TRUTH, {"camera_id": "other", "crossings": []}),
         (models_pb2.PromoteModelRequest, PROMOTE, {"name": "other", "version": 2}),
@@ -93,9 +93,9 @@ def test_a_body_that_names_another_resource_than_its_path_is_refused(request_typ
 
 
 def test_a_mask_in_the_query_stands() -> None:
-    body, query = {"title": "Gate", "spec": {"model": "x"}}, [("update_mask", "title,spec.model")]
+    body, query = {"name": "Gate", "spec": {"model": "x"}}, [("update_mask", "name,spec.model")]
     request = build_request(cameras_pb2.UpdateCameraRequest.DESCRIPTOR, PATCH, ["cam-1"], query, body)
-    assert list(request.update_mask.paths) == ["title", "spec.model"]
+    assert list(request.update_mask.paths) == ["name", "spec.model"]
 
 
 def test_problems_deep_in_a_body_are_named_by_their_path() -> None:
@@ -129,7 +129,7 @@ def test_a_body_that_is_no_object_is_refused(body) -> None:
     [
         (("camera.spec.lines", "x"), "camera.spec.lines"),
         (("camera", "x"), "camera"),
-        (("camera.title", "x"), "camera.title"),
+        (("camera.name", "x"), "camera.name"),
         (("\x00", "x"), r"\x00"),
         (("\ud800", "x"), r"\ud800"),
         (("x" * 5000, "x"), "x" * 100),
@@ -137,7 +137,7 @@ def test_a_body_that_is_no_object_is_refused(body) -> None:
 )
 def test_a_query_that_names_no_field_of_its_own_is_refused(query: tuple[str, str], field: str) -> None:
     descriptor = cameras_pb2.UpdateCameraRequest.DESCRIPTOR
-    assert set(problems(lambda: build_request(descriptor, PATCH, ["cam-1"], [query], {"title": "x"}))) == {field}
+    assert set(problems(lambda: build_request(descriptor, PATCH, ["cam-1"], [query], {"name": "x"}))) == {field}
 
 
 def test_the_problems_of_a_hostile_body_are_bounded() -> None:
@@ -156,7 +156,7 @@ def test_a_number_that_does_not_fit_is_refused(value) -> None:
 
 
 def test_half_of_a_surrogate_pair_is_refused_and_not_a_crash() -> None:
-    assert problems(lambda: patch(json.loads('{"title": "\\ud800"}')))
+    assert problems(lambda: patch(json.loads('{"name": "\\ud800"}')))
 
 
 names = st.text(max_size=12).filter(lambda text: text.isprintable())
@@ -187,7 +187,7 @@ def test_what_an_answer_says_can_be_sent_back(message) -> None:
         lambda inner: (
             st.lists(inner)
             | st.dictionaries(
-                st.sampled_from(["spec", "lines", "points", "x", "title", "created_at", "revision"]), inner
+                st.sampled_from(["spec", "lines", "points", "x", "name", "created_at", "revision"]), inner
             )
         ),
     )

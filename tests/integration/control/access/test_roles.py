@@ -25,6 +25,7 @@ from countline_common.grpc.errors import from_rpc_error
 from countline_control.auth import store
 from countline_control.auth.access.roles import BUILT_IN, MACHINE_ROLES
 from countline_control.auth.domain import StoredUser
+from countline_control.auth.keys.store import get_key
 
 
 def role(name: str, *permissions: str, **fields: object) -> auth_pb2.Role:
@@ -217,12 +218,24 @@ async def _play(auth: Auth, steps: list) -> None:
         credential, held = tokens[acting], before[acting].held
         if acting in keys:
             credential = keys[acting]
-            held = auth.verifier.verify(await auth.service.exchange_key(credential)).held
+            held = await _given_by_key(auth, credential, before[acting])
         error = await _attempt(auth.by(credential), before, kind, details)
         after = await _state(auth)
         _check(before, after, held, error)
         await _check_keys(auth, keys)
         auth.clock.now += 20
+
+
+async def _given_by_key(auth: Auth, key: str, owner: StoredUser) -> tuple[Held, ...]:
+    """What a key may give: with what it never does itself, and never more than its owner holds."""
+    principal = auth.verifier.verify(await auth.service.exchange_key(key))
+    async with auth.database.begin() as connection:
+        stored = await get_key(connection, principal.key_id)
+    assert stored is not None
+    given = stored.may_give(owner)
+    assert not_covered(owner.held, given) == []
+    assert not_covered(given, principal.held) == []
+    return given
 
 
 async def _make_key(auth: Auth, token: str, owner: StoredUser, roles: list, keys: dict) -> None:

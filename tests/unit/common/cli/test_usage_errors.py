@@ -11,7 +11,7 @@ from countline_common.cli.app import run
     ("line", "error", "hint"),
     [
         ("cameras add", "missing argument 'ID'", "see 'countline cameras add --help'"),
-        ("cameras list --dta x", "no such option: --dta", "did you mean --data? see 'countline cameras list --help'"),
+        ("cameras list --jsn", "no such option: --jsn", "did you mean --json? see 'countline cameras list --help'"),
         ("cameras lst", "no such command 'lst'", "did you mean 'list', 'set'? see 'countline cameras --help'"),
         ("camras list", "no such command 'camras'", "did you mean 'cameras'? see 'countline --help'"),
         ("nonsense", "no such command 'nonsense'", "see 'countline --help'"),

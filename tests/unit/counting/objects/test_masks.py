@@ -141,7 +141,8 @@ def test_the_worker_takes_masks_age_and_score_from_the_camera():
     spec.masks.add(mask_id="tree", kind=cameras_pb2.MASK_KIND_IGNORE).polygon.extend(
         cameras_pb2.Point(x=x, y=y) for x, y in LEFT
     )
-    plan = plan_of(workers_pb2.Assignment(camera=cameras_pb2.Camera(camera_id="a", spec=spec)), "model")
+    camera = cameras_pb2.Camera(camera_id="a", stream_url="rtsp://host/stream", spec=spec)
+    plan = plan_of(workers_pb2.Assignment(camera=camera), "model")
     counting = require_classes(plan.counting, ["person"])
     assert counting.masks == (Mask("tree", LEFT, MaskKind.IGNORE),)
     assert (counting.min_track_age_s, counting.min_track_score) == (1.5, 0.4)

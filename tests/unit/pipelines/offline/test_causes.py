@@ -71,7 +71,7 @@ def test_detected_on_both_sides_and_not_tracked():
     found = as_boxes(WALK)
     found.score[found.frame > 49] = 0.05
     there = MotTruth(as_boxes(WALK), NOBODY, "MOT15")
-    evaluation = evaluate_tracks(Given(found, False, SEQUENCE, SPEC), there)
+    evaluation = evaluate_tracks(Given(found, False, SEQUENCE, SPEC, keep_scores=True), there)
     assert [(fault.missed, fault.cause) for fault in evaluation.faults] == [(True, Cause.NOT_TRACKED)]
 
 
