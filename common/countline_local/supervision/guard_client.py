@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -209,7 +209,8 @@ class GuardClient:
         """End the orphans of a guard that has ended, and report the exit of its parts."""
         if self._process is not None:
             await asyncio.to_thread(self._process.wait)
-        await asyncio.to_thread(end_orphans, f"{MARK}={self._mark}", END_TIMEOUT_S)
+        parts = {running.pid for running in self._running.values()}
+        await asyncio.to_thread(end_orphans, f"{MARK}={self._mark}", parts, END_TIMEOUT_S)
         for running in self._running.values():
             running.on_exit(GUARD_DIED)
         self._running.clear()
@@ -217,13 +218,19 @@ class GuardClient:
             self._answer(name, UnavailableError("the guard process is gone"))
 
 
-def end_orphans(mark: str, timeout_s: float) -> None:
+def end_orphans(mark: str, parts: Collection[int], timeout_s: float) -> None:
     """Kill the children of this process that have a mark in their environment, and their descendants.
 
     Only adopted processes have it: this process starts none with it.
+
+    Args:
+        mark: `NAME=value`.
+        parts: processes that the kernel is killing. Their environment may be gone already, so that the mark does not
+            show, while their own children are not adopted yet.
+        timeout_s: when to give up.
     """
     deadline = time.monotonic() + timeout_s
-    killed: set[int] = set()
+    killed = set(parts)
     while ((orphans := _marked_children(mark.encode())) or killed) and time.monotonic() < deadline:
         for pid in orphans:
             with contextlib.suppress(ProcessLookupError):

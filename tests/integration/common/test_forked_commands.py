@@ -11,7 +11,8 @@ from tests.fixtures.forked.command import KILL, countline
 
 def commands() -> set[psutil.Process]:
     """Forked commands that run now."""
-    servers = [each for each in psutil.Process().children() if "server.py" in " ".join(each.cmdline())]
+    living = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+    servers = [each for each in living if "server.py" in " ".join(each.cmdline())]
     return {command for server in servers for command in server.children()}
 
 
