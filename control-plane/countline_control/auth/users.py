@@ -13,7 +13,7 @@ from countline.v1 import auth_pb2
 from countline_common.access.scopes import EVERYTHING, Scope
 from countline_common.access.vocabulary import Permission
 from countline_common.audit.calls import about
-from countline_common.errors import FieldProblem, InvalidInputError, NotFoundError, StaleRevisionError
+from countline_common.errors import FieldProblem, InvalidInputError, NotFoundError
 from countline_common.grpc.calls import Context
 from countline_common.grpc.paging import next_token, page
 from countline_control.auth import domain, store
@@ -24,6 +24,7 @@ from countline_control.auth.access.roles import SUPER_ADMIN
 from countline_control.auth.base import AuthBase, check_no_key, place_of
 from countline_control.auth.domain import Grant, StoredUser
 from countline_control.auth.messages import user_message
+from countline_control.revisions import check_revision
 
 NO_REVISION: Final = 2**31 - 1
 """Later than the revision of any token."""
@@ -195,19 +196,6 @@ def changed_fields(mask: Sequence[str], message: object, known: Sequence[str]) -
 
 _MASK = frozenset({"*", "revision"})
 """`revision` is compared and not changed."""
-
-
-def check_revision(what: str, revision: int, given: int) -> None:
-    """Check that a caller changes the current state.
-
-    Raises:
-        StaleRevisionError: the caller has read an earlier one.
-    """
-    if given and given != revision:
-        raise StaleRevisionError(
-            f"{what} was changed meanwhile: it has revision {revision}, not {given}",
-            hint="read it again and repeat the change",
-        )
 
 
 def no_user(user_id: str) -> NotFoundError:

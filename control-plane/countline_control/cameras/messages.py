@@ -141,7 +141,7 @@ def camera_of(message: cameras_pb2.Camera) -> Camera:
         location=message.location,
         position=GeoPosition(position.latitude, position.longitude) if message.HasField("position") else None,
         floor=message.floor,
-        status=wanted_of(message.status),
+        status=_WANTED_OF.get(message.status, WantedStatus.UNKNOWN),
         tags=tuple(message.tags),
         spec=spec_of(message.spec),
         revision=message.revision,
@@ -149,11 +149,6 @@ def camera_of(message: cameras_pb2.Camera) -> Camera:
         updated_at=from_timestamp(message.updated_at),
         picture=_picture_of(message.picture) if message.HasField("picture") else None,
     )
-
-
-def wanted_of(number: int) -> WantedStatus:
-    """Read what is wanted of a camera; a number that the contract does not define is `UNKNOWN`."""
-    return _WANTED_OF.get(number, WantedStatus.UNKNOWN)  # type: ignore[call-overload, no-any-return]
 
 
 def _position_message(position: GeoPosition) -> cameras_pb2.GeoPosition:
@@ -164,7 +159,7 @@ def filter_of(request: cameras_pb2.ListCamerasRequest) -> CameraFilter:
     """Read the filter of a list."""
     return CameraFilter(
         site_id=request.site_id,
-        status=wanted_of(request.status),
+        status=_WANTED_OF.get(request.status, WantedStatus.UNKNOWN),
         location=request.location,
         tag=request.tag,
         observed=_STATE_OF.get(request.observed, ObservedState.UNSPECIFIED),

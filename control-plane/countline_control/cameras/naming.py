@@ -5,6 +5,8 @@ from collections.abc import Collection
 from typing import Final
 
 MAX_ID: Final = 63
+_SUFFIX: Final = 10
+"""Room for a hyphen and a number."""
 FALLBACK: Final = "camera"
 """For names without a letter or digit of ASCII, such as 入口."""
 
@@ -18,6 +20,11 @@ def id_of_name(name: str, taken: Collection[str]) -> str:
         suffix = f"-{number}"
         found = base[: MAX_ID - len(suffix)].rstrip("-") + suffix
     return found
+
+
+def stem_of(name: str) -> str:
+    """Return what each id that `id_of_name` makes of a name begins with: long names are cut for the number."""
+    return id_of_name(name, ())[: MAX_ID - _SUFFIX].rstrip("-")
 
 
 def _slug(name: str) -> str:

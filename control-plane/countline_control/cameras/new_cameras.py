@@ -10,11 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from countline_common.errors import FieldProblem
 from countline_control.cameras import checks, naming, store
 from countline_control.cameras.domain import Camera, Site
+from countline_control.names import first_of
 
-SHOWN: Final = 3
-"""Names of cameras, or of sites, in an error."""
 FIRST_SITE: Final = "main"
 """The site of the first camera, if it names none."""
+MOST_SITES: Final = 10
+"""Enough to know whether there is one, and to name some."""
 InsertSite = Callable[[AsyncConnection, Site], Awaitable[object]]
 
 
@@ -27,19 +28,19 @@ async def with_ids(connection: AsyncConnection, camera: Camera, insert_site: Ins
     if not camera.site_id:
         camera = replace(camera, site_id=await _only_site(connection, insert_site))
     if not camera.camera_id:
-        taken = await store.ids_like(connection, naming.id_of_name(camera.name, ()))
+        taken = await store.ids_like(connection, naming.stem_of(camera.name))
         camera = replace(camera, camera_id=naming.id_of_name(camera.name, taken))
     return camera
 
 
 async def _only_site(connection: AsyncConnection, insert_site: InsertSite) -> str:
     """Return the id of the only site; the first camera of all makes one."""
-    found = await store.list_sites(connection, "", SHOWN + 1)
+    found = await store.list_sites(connection, "", MOST_SITES)
     if not found:
         await insert_site(connection, Site(FIRST_SITE, "", "UTC", time.time()))
         return FIRST_SITE
     if len(found) > 1:
-        names = ", ".join(site.site_id for site in found[:SHOWN]) + (", …" if len(found) > SHOWN else "")
-        problem = f"is not given, and there are several sites: {names}; give one"
+        known = first_of([site.site_id for site in found])
+        problem = f"is not given, and there are several sites: {known}; give one"
         checks.refuse("the camera cannot be created", [FieldProblem("site_id", problem)])
     return found[0].site_id

@@ -19,7 +19,7 @@ from countline_common.access.camera_sites import CameraSites
 from countline_common.access.scopes import Reach
 from countline_common.access.vocabulary import Permission
 from countline_common.data.outbox import Outbox, OutboxTrail
-from countline_common.errors import ConflictError, FieldProblem, NotFoundError, StaleRevisionError
+from countline_common.errors import ConflictError, FieldProblem, NotFoundError
 from countline_common.grpc.authorization import outside
 from countline_common.grpc.calls import Context, current_principal
 from countline_common.grpc.paging import next_token, page
@@ -29,11 +29,13 @@ from countline_control.cameras import checks, domain, listing, messages, store
 from countline_control.cameras.domain import Camera, Site, Versions
 from countline_control.cameras.lifecycle import check_transition
 from countline_control.cameras.listing import CameraFilter, CameraSummary
-from countline_control.cameras.new_cameras import SHOWN, with_ids
+from countline_control.cameras.new_cameras import with_ids
 from countline_control.cameras.shown import ObservationSource, ShownCameras
 from countline_control.cameras.tables import outbox as outbox_rows
 from countline_control.data_keys import DataKeys
 from countline_control.database import Database
+from countline_control.names import first_of
+from countline_control.revisions import check_revision
 
 NAME: Final = "countline.v1.CameraService"
 
@@ -103,8 +105,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             stored = await store.get_site(connection, wanted.site_id, lock=True)
             if stored is None:
                 raise _no_site(wanted.site_id)
-            if wanted.revision and wanted.revision != stored.revision:
-                raise _changed_meanwhile(f"site {stored.site_id!r}", stored.revision, wanted.revision)
+            check_revision(f"site {stored.site_id!r}", stored.revision, wanted.revision)
             site = _changed_site(stored, wanted, set(paths), first_day)
             checks.refuse("the site cannot be changed", checks.site_problems(site))
             if site == stored:
@@ -205,7 +206,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             stored = await store.get_camera(connection, request.camera.camera_id, self.keys, lock=True)
             if stored is None:
                 raise _not_found(request.camera.camera_id)
-            _check_revision(stored, request.camera.revision)
+            check_revision(f"camera {stored.camera_id!r}", stored.revision, request.camera.revision)
             known = await store.geometry_versions_of(connection, stored.camera_id)
             wanted, new = _changed_camera(stored, messages.camera_of(request.camera), paths, known, now)
             if wanted == stored:
@@ -283,27 +284,14 @@ def _changed_camera(
     return replace(wanted, spec=spec), new
 
 
-def _check_revision(stored: Camera, given: int) -> None:
-    if given and given != stored.revision:
-        raise _changed_meanwhile(f"camera {stored.camera_id!r}", stored.revision, given)
-
-
-def _changed_meanwhile(what: str, revision: int, given: int) -> StaleRevisionError:
-    return StaleRevisionError(
-        f"{what} was changed meanwhile: it has revision {revision}, not {given}",
-        hint="read it again and repeat the change",
-    )
-
-
 def _no_site(site_id: str) -> NotFoundError:
     return NotFoundError(f"there is no site {site_id!r}", hint="list the sites: countline sites list")
 
 
 def _still_has(site: Site, cameras: Sequence[CameraSummary]) -> ConflictError:
-    names = ", ".join(camera.camera_id for camera in cameras[:SHOWN])
-    names += ", …" if len(cameras) > SHOWN else ""
     return ConflictError(
-        f"site {site.site_id!r} still has cameras: {names}", hint="delete them first: countline cameras rm CAMERA"
+        f"site {site.site_id!r} still has cameras: {first_of([each.camera_id for each in cameras])}",
+        hint="delete them first: countline cameras rm CAMERA",
     )
 
 

@@ -305,6 +305,13 @@ async def test_what_the_requirement_asks_for_is_enough(control: Control) -> None
     assert (await refused(create(admin, Camera(stream_url="rtsp://h/live", site_id="main")))).fields[0].field == "name"
 
 
+async def test_cameras_of_one_long_name_get_ids_of_their_own(admin: _Stub) -> None:
+    """The number stands in the place of letters, so the second id is no beginning of the first."""
+    wanted = Camera(name="a" * 80, stream_url="rtsp://h/live")
+    ids = [(await create(admin, wanted)).camera_id for _ in range(3)]
+    assert ids == ["a" * 63, "a" * 61 + "-2", "a" * 61 + "-3"]
+
+
 async def test_a_status_becomes_what_its_life_allows(admin: _Stub) -> None:
     await create(admin, a_camera())
 

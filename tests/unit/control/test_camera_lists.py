@@ -15,7 +15,7 @@ from countline_control import names
 from countline_control.cameras.domain import CameraObservation, ObservedState
 from countline_control.cameras.lifecycle import TRANSITIONS, WantedStatus, check_transition
 from countline_control.cameras.listing import ORDERS, CameraFilter, CameraSummary, page_of
-from countline_control.cameras.naming import id_of_name
+from countline_control.cameras.naming import id_of_name, stem_of
 
 STORED = [status for status in WantedStatus if status not in (WantedStatus.UNSPECIFIED, WantedStatus.UNKNOWN)]
 
@@ -41,6 +41,7 @@ def test_an_id_made_of_a_name_is_valid_and_new(name: str, others: int) -> None:
         made = id_of_name(name, taken)
         assert names.is_label(made)
         assert made not in taken
+        assert made.startswith(stem_of(name)), "the service looks for taken ids by this"
         taken.add(made)
 
 

@@ -24,7 +24,8 @@ from countline_control.auth.access.holding import check_may_give
 from countline_control.auth.access.places import site_of
 from countline_control.auth.access.roles import BUILT_IN, MOST_ROLES, Role, check_custom
 from countline_control.auth.messages import role_message
-from countline_control.auth.users import UserMethods, changed_fields, check_revision, no_user
+from countline_control.auth.users import UserMethods, changed_fields, no_user
+from countline_control.revisions import check_revision
 
 
 class RoleMethods(UserMethods):
