@@ -151,11 +151,15 @@ async def add_checkpoint(connection: AsyncConnection, checkpoint: Checkpoint) ->
     return (await connection.execute(statement.returning(checkpoints.c.sequence))).first() is not None
 
 
-async def checkpoints_behind(connection: AsyncConnection, after: int, until: int | None = None) -> list[Checkpoint]:
-    """Return checkpoints of rows behind a sequence, in order."""
+async def checkpoints_behind(
+    connection: AsyncConnection, after: int, until: int | None = None, *, purge: bool | None = None
+) -> list[Checkpoint]:
+    """Return checkpoints of rows behind a sequence, in order; those of purges, the others, or both (None)."""
     query = select(checkpoints).where(checkpoints.c.sequence > after).order_by(checkpoints.c.sequence)
     if until is not None:
         query = query.where(checkpoints.c.sequence <= until)
+    if purge is not None:
+        query = query.where(checkpoints.c.purge == purge)
     return [Checkpoint(**row) for row in (await connection.execute(query)).mappings()]
 
 

@@ -119,9 +119,9 @@ class AuditUpkeep:
             return
         for purge in (False, True):
             last = await _last_published(jetstream, self._signer.public, purge=purge)
-            behind = await self._database.read(partial(store.checkpoints_behind, after=last))
+            behind = await self._database.read(partial(store.checkpoints_behind, after=last, purge=purge))
             for checkpoint in behind:
-                if checkpoint.purge == purge and self._signer.public.signs(checkpoint):
+                if self._signer.public.signs(checkpoint):
                     await _publish(jetstream, checkpoint)
 
     async def purge(self) -> int:
