@@ -11,6 +11,8 @@ fewer frames than it states is not taken for one that drops frames.
 Only the worker sees the frames. It measures the period, cuts spans at gaps that are longer, and reports the period of
 each span (`CoverageSpan.period_s`). Ingest extends a span beyond its last frame by the same function of that period.
 
+A worker that drops frames evenly leaves no gap. `keeps_up` is the rule by which such a camera shows as degraded.
+
 Times are capture times in seconds.
 """
 
@@ -23,6 +25,8 @@ from countline_counting.rules import STALL_S
 
 LONGEST_GAP_PERIODS: Final = 2.0
 _INTERVALS: Final = 9
+KEPT_UP: Final = 0.8
+"""Share of its frames that a worker counts if it keeps up with a camera. Rates of a few seconds vary."""
 
 
 def longest_gap_s(period_s: float) -> float:
@@ -92,3 +96,13 @@ class CoverageTracker:
             self._start = self._last
         spans, self._closed = self._closed, []
         return spans
+
+
+def wanted_fps(source_fps: float, rate: float) -> float:
+    """Return the frames a second that should be counted: those of the source, at most `rate` unless that is 0."""
+    return min(source_fps, rate) if rate else source_fps
+
+
+def keeps_up(counted_fps: float, wanted: float) -> bool:
+    """Whether enough frames are counted."""
+    return counted_fps >= KEPT_UP * wanted

@@ -12,6 +12,7 @@ from countline_common.cli.terminal import Styled, Terminal
 from countline_common.http.rest_json import enum_word
 from countline_common.times import from_timestamp, rfc3339
 from countline_control.cli.geometry import write_ground, write_points
+from countline_counting.coverage import keeps_up, wanted_fps
 
 _COLOURS: Final = {
     cameras_pb2.OBSERVED_STATE_RUNNING: "green",
@@ -25,9 +26,6 @@ _COLOURS: Final = {
 }
 
 _COUNTING: Final = {cameras_pb2.OBSERVED_STATE_RUNNING, cameras_pb2.OBSERVED_STATE_DEGRADED}
-
-KEPT_UP: Final = 0.8
-"""Share of its frames that a worker counts if it keeps up with a camera. Rates of a few seconds vary."""
 
 
 def row(camera: Camera) -> tuple[str | Styled, ...]:
@@ -48,11 +46,10 @@ def row(camera: Camera) -> tuple[str | Styled, ...]:
 
 def _rate(camera: Camera) -> str | Styled:
     """Return the frames counted in a second; with those that should be if the worker drops many of them."""
-    observed, wanted = camera.observed, camera.observed.source_fps
-    if camera.spec.processing_rate:
-        wanted = min(wanted, camera.spec.processing_rate)
+    observed = camera.observed
+    wanted = wanted_fps(observed.source_fps, camera.spec.processing_rate)
     counted = f"{observed.processed_fps:.1f}"
-    if observed.processed_fps >= KEPT_UP * wanted:
+    if keeps_up(observed.processed_fps, wanted):
         return counted
     return Styled(f"{counted} of {wanted:.1f}", style="yellow")
 

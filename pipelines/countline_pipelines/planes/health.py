@@ -5,6 +5,7 @@ from typing import Final
 
 from countline_common.display import PictureShape
 from countline_common.errors import CountlineError
+from countline_counting.coverage import keeps_up, wanted_fps
 from countline_pipelines import metrics
 from countline_pipelines.planes.interface import CameraCondition, CameraState, Fault, fault_of
 from countline_pipelines.planes.meters import RateMeter, Throughput
@@ -14,8 +15,6 @@ SILENT_S: Final = 5.0
 """A live camera without a counted frame for this long is not running, whatever its reader reports."""
 MODEL_FAULT: Final = "model"
 """Code of the fault of a camera whose frames Triton refuses."""
-KEPT_UP: Final = 0.8
-"""Share of its frames that a worker counts if it keeps up with a camera. Rates of a few seconds vary."""
 DEGRADED_AFTER_S: Final = 15.0
 """How long a camera counts too few of its frames before it shows as degraded. A change of models takes some seconds."""
 MEASURE_EVERY_S: Final = 0.8
@@ -124,8 +123,9 @@ class CameraHealth:
         if state is CameraState.STARTING and picture is None:
             state = CameraState.PROBING
         source_fps, processed_fps, latency_s = self._measured(throughput, source_meter)
-        if self._is_slow(state, source_fps, processed_fps):
-            state, fault = CameraState.DEGRADED, fault or self._slowness(source_fps, processed_fps)
+        wanted = wanted_fps(source_fps, self._source.rate)
+        if self._is_slow(state, processed_fps, wanted):
+            state, fault = CameraState.DEGRADED, fault or self._slowness(processed_fps, wanted)
         finished = state is CameraState.FINISHED
         return CameraCondition(
             state=state,
@@ -143,19 +143,15 @@ class CameraHealth:
             warnings=warnings,
         )
 
-    def _is_slow(self, state: CameraState, source_fps: float, processed_fps: float) -> bool:
+    def _is_slow(self, state: CameraState, processed_fps: float, wanted: float) -> bool:
         """Whether the camera has counted too few of its frames for so long that a person should know."""
         now = time.monotonic()
         plays_fast = self._source.playback is Playback.FAST
-        if state is not CameraState.RUNNING or plays_fast or processed_fps >= KEPT_UP * self._wanted_fps(source_fps):
+        if state is not CameraState.RUNNING or plays_fast or keeps_up(processed_fps, wanted):
             self._kept_up_at = now
         return now - self._kept_up_at > DEGRADED_AFTER_S
 
-    def _wanted_fps(self, source_fps: float) -> float:
-        return min(source_fps, self._source.rate) if self._source.rate else source_fps
-
-    def _slowness(self, source_fps: float, processed_fps: float) -> Fault:
-        wanted = self._wanted_fps(source_fps)
+    def _slowness(self, processed_fps: float, wanted: float) -> Fault:
         message = f"{self._source.label}: {processed_fps:.1f} of {wanted:.1f} frames a second are counted"
         hint = "give the worker fewer cameras, or the camera a lower rate: countline cameras set CAMERA --rate FPS"
         return Fault("slow", message, hint)
