@@ -91,7 +91,6 @@ def configure(process: str, stream: TextIO | None = None) -> None:
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(json_formatter() if _json_wanted(stream) else _formatter(structlog.dev.ConsoleRenderer()))

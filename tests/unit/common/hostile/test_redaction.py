@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import structlog.testing
 from google.protobuf.json_format import MessageToJson
 from hypothesis import given
 from hypothesis import strategies as st
@@ -248,3 +249,16 @@ def test_no_row_of_a_database_and_no_hash_of_a_password_is_shown(text: str) -> N
     assert text[:20] in shown
     for rest in ("The above exception", "[SQL: INSERT INTO users]"):
         assert (rest in shown) == (rest in text)
+
+
+def test_a_logger_in_use_follows_when_the_log_is_set_up_anew() -> None:
+    before = logging.getLogger().handlers[:]
+    log = logs.get_logger("follows")
+    try:
+        for process in ("first", "second"):
+            logs.configure(process, io.StringIO())
+            with structlog.testing.capture_logs() as captured:
+                log.info("used", process=process)
+            assert [each["process"] for each in captured] == [process]
+    finally:
+        logging.getLogger().handlers[:] = before
