@@ -13,6 +13,7 @@ def _command(name: str, target: str, text: str) -> LazyCommand:
 
 COMMANDS: list[LazyCommand] = [
     _command("serve", "serve:serve", "Run the services of the control-plane."),
+    _command("context", "contexts:app", "Name servers, and choose the one that commands use."),
     _command("login", "identity.login:login", "Log in to a server."),
     _command("logout", "identity.login:logout", "Log out of a server."),
     _command("whoami", "identity.login:whoami", "Show the current login and its permissions."),

@@ -21,8 +21,11 @@ from typer.core import TyperCommand, TyperGroup
 
 from countline_common.access.acting import ActingFor, acting_for
 from countline_common.access.api_keys import VARIABLE as API_KEY_VARIABLE
+from countline_common.cli.contexts import complete_context
 from countline_common.cli.standard_output import discard_output, prepare_streams
 from countline_common.cli.usage import CommandUsageError, usage_errors
+from countline_common.contexts.context import VARIABLE as CONTEXT_VARIABLE
+from countline_common.contexts.context import named_context
 from countline_common.errors import CountlineError
 from countline_common.secrets.core_dumps import forbid_core_dumps
 
@@ -203,6 +206,13 @@ def _root(
     api_key: str = typer.Option(
         "", "--api-key", envvar=API_KEY_VARIABLE, help="API key in place of a login.", show_envvar=True
     ),
+    context: str = typer.Option(
+        "",
+        "--context",
+        metavar="NAME",
+        autocompletion=complete_context,
+        help=f"Context that names the server: countline context list. Default: {CONTEXT_VARIABLE}.",
+    ),
     act_for: str = typer.Option("", "--act-for", help="User for whom the command acts; needs user:impersonate."),
     reason: str = typer.Option("", "--reason", help="Why the command acts for that user; the audit keeps it."),
 ) -> None:
@@ -210,6 +220,7 @@ def _root(
         os.environ[API_KEY_VARIABLE] = api_key
     if bool(act_for) != bool(reason):
         raise CommandUsageError("--act-for and --reason belong together", hint="give both, before the command")
+    named_context.set(context)
     acting_for.set(ActingFor(act_for, reason) if act_for else None)
 
 

@@ -2,20 +2,25 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import Final
+
+import typer
 
 from countline.v1.auth_pb2 import ListRolesRequest, ListUsersRequest
 from countline.v1.cameras_pb2 import ListCamerasRequest, ListSitesRequest
+from countline_common.contexts.context import named_context
 from countline_common.grpc.client import Client, connect
+from countline_common.grpc.discovery import ServerProfile, discover
 
 PATIENCE_S: Final = 1.5
 
 
-def offered(question: Callable[[Client], Awaitable[Iterable[str]]], incomplete: str) -> list[str]:
-    """The answers that begin with the incomplete word."""
+def offered(ctx: typer.Context, question: Callable[[Client], Awaitable[Iterable[str]]], incomplete: str) -> list[str]:
+    """The answers of the server that the typed command would ask, where they begin with the incomplete word."""
 
     async def asked() -> Iterable[str]:
-        async with asyncio.timeout(PATIENCE_S), connect() as client:
+        async with asyncio.timeout(PATIENCE_S), connect(_server(ctx)) as client:
             return await question(client)
 
     try:
@@ -24,9 +29,16 @@ def offered(question: Callable[[Client], Awaitable[Iterable[str]]], incomplete: 
         return []
 
 
-def complete_camera(incomplete: str) -> list[str]:
+def _server(ctx: typer.Context) -> ServerProfile:
+    """The server of the options that are typed so far. The callback of `countline` does not run during completion."""
+    named_context.set(ctx.find_root().params.get("context") or "")
+    data = ctx.params.get("data")
+    return discover(ctx.params.get("server"), Path(data) if data else None)
+
+
+def complete_camera(ctx: typer.Context, incomplete: str) -> list[str]:
     """Camera ids that begin with the incomplete word."""
-    return offered(_camera_ids, incomplete)
+    return offered(ctx, _camera_ids, incomplete)
 
 
 async def _camera_ids(client: Client) -> list[str]:
@@ -34,9 +46,9 @@ async def _camera_ids(client: Client) -> list[str]:
     return [camera.camera_id for camera in answer.cameras]
 
 
-def complete_site(incomplete: str) -> list[str]:
+def complete_site(ctx: typer.Context, incomplete: str) -> list[str]:
     """Site ids that begin with the incomplete word."""
-    return offered(_site_ids, incomplete)
+    return offered(ctx, _site_ids, incomplete)
 
 
 async def _site_ids(client: Client) -> list[str]:
@@ -44,9 +56,9 @@ async def _site_ids(client: Client) -> list[str]:
     return [site.site_id for site in answer.sites]
 
 
-def complete_user(incomplete: str) -> list[str]:
+def complete_user(ctx: typer.Context, incomplete: str) -> list[str]:
     """User names that begin with the incomplete word."""
-    return offered(_usernames, incomplete)
+    return offered(ctx, _usernames, incomplete)
 
 
 async def _usernames(client: Client) -> list[str]:
@@ -54,9 +66,9 @@ async def _usernames(client: Client) -> list[str]:
     return [user.username for user in answer.users]
 
 
-def complete_role(incomplete: str) -> list[str]:
+def complete_role(ctx: typer.Context, incomplete: str) -> list[str]:
     """Role names that begin with the incomplete word."""
-    return offered(_role_names, incomplete)
+    return offered(ctx, _role_names, incomplete)
 
 
 async def _role_names(client: Client) -> list[str]:

@@ -92,20 +92,21 @@ class Profiles:
     """Logins by server, in the user's configuration folder."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or platformdirs.user_config_path("countline", appauthor=False)
+        self.folder = folder or platformdirs.user_config_path("countline", appauthor=False)
 
-    def login_file(self, server: str) -> LoginFile:
-        """The file of the login at a server."""
-        return LoginFile(self._folder / f"login-{hashlib.sha256(server.encode()).hexdigest()[:12]}.json")
+    def login_file(self, server: str, user: str = "") -> LoginFile:
+        """The file of the login at a server; of a user whom a context names, one of its own."""
+        of = f"{server} {user}" if user else server
+        return LoginFile(self.folder / f"login-{hashlib.sha256(of.encode()).hexdigest()[:12]}.json")
 
     @property
     def current(self) -> str:
         """The server of the last login; empty if there is none."""
         try:
-            return (self._folder / "server").read_text().strip()
+            return (self.folder / "server").read_text().strip()
         except OSError:
             return ""
 
     def set_current(self, server: str) -> None:
         """Make a server the default of later commands; empty for none."""
-        _write_private(self._folder / "server", server)
+        _write_private(self.folder / "server", server)

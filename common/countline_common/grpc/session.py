@@ -178,7 +178,7 @@ class LoginSession:
                     raise
         if self._target.password_file is None:
             problem = "your login has expired" if stored else "you are not logged in"
-            raise UnauthenticatedError(problem, hint=f"countline login --server {self._target.server}")
+            raise UnauthenticatedError(problem, hint=self._target.login_command)
         password = self._password()
         if password == CHANGED:
             raise self._changed()

@@ -6,22 +6,18 @@ only open what they wrapped earlier, so a master key can be replaced while servi
 
 import base64
 import binascii
-import shlex
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.files.text_files import read_text
-from countline_common.redaction import redact
 from countline_common.secrets.sealing import KEY_BYTES, Key, fingerprint, new_secret
+from countline_common.secrets.secret_commands import output_of
 
 MASTER_KEY: Final = "master-key"
 """Name of the file in the folder of credentials."""
 SOURCE_VARIABLES: Final = ("COUNTLINE_MASTER_KEY_FILE", "COUNTLINE_MASTER_KEY", "COUNTLINE_MASTER_KEY_COMMAND")
-COMMAND_TIMEOUT_S: Final = 20.0
-MOST_STDERR: Final = 300
 NEW_KEY_HINT: Final = "make a key: countline secrets new-key"
 
 
@@ -97,19 +93,5 @@ class MasterKeySource:
 
 
 def _output(command: str) -> str:
-    """The standard output of a command. Errors quote its standard error only: standard output may hold a key."""
     hint = "correct COUNTLINE_MASTER_KEY_COMMAND: it must print the key"
-    try:
-        words = shlex.split(command)
-        done = subprocess.run(words, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False)
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        why = (
-            f"took longer than {COMMAND_TIMEOUT_S:g} s" if isinstance(error, subprocess.TimeoutExpired) else str(error)
-        )
-        raise InvalidInputError(f"the command for the master key failed: {why}", hint=hint) from error
-    if done.returncode != 0:
-        said = redact(done.stderr.strip()[-MOST_STDERR:])
-        raise InvalidInputError(
-            f"the command for the master key failed with exit code {done.returncode}: {said}", hint=hint
-        )
-    return done.stdout
+    return output_of(command, "the command for the master key", hint)

@@ -23,7 +23,6 @@ from countline_common.grpc.discovery import discover
 from countline_common.http.rest_json import to_json
 from countline_common.secrets.master_keys import MASTER_KEY, new_master_key
 from countline_common.secrets.secret_files import write_secret
-from countline_common.settings import DataFolder
 from countline_common.times import from_timestamp, to_datetime
 
 CAMERAS: Final = "cameras"
@@ -113,9 +112,10 @@ def new_key_() -> None:
 
 def _master_key_file(server: str | None, data: Path | None) -> Path:
     hint = "write a new key as the first line of your master keys, then run: countline secrets rotate"
-    if discover(server, data).server:
+    folder = discover(server, data).data
+    if folder is None:
         raise InvalidInputError("--new-master-key changes a file of this machine's data folder only", hint=hint)
-    file = DataFolder.resolve(data).credential(MASTER_KEY)
+    file = folder.credential(MASTER_KEY)
     if not file.is_file():
         raise InvalidInputError(f"there is no master key {file}", hint=hint)
     return file

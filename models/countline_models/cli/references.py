@@ -106,25 +106,25 @@ async def refreshed(client: Client, trial: Trial) -> Trial:
     return (await client.models.GetTrial(request)).trial
 
 
-def complete_model(incomplete: str) -> list[str]:
+def complete_model(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of models with this beginning."""
-    return offered(_names, incomplete)
+    return offered(ctx, _names, incomplete)
 
 
-def complete_version(incomplete: str) -> list[str]:
+def complete_version(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of models with this beginning, and their versions."""
-    return offered(_versions if "@" in incomplete else _names_and_versions, incomplete)
+    return offered(ctx, _versions if "@" in incomplete else _names_and_versions, incomplete)
 
 
-def complete_trial(incomplete: str) -> list[str]:
+def complete_trial(ctx: typer.Context, incomplete: str) -> list[str]:
     """Ids of trials and names of models with this beginning."""
-    return offered(_names_and_trials, incomplete)
+    return offered(ctx, _names_and_trials, incomplete)
 
 
-def complete_cameras(incomplete: str) -> list[str]:
+def complete_cameras(ctx: typer.Context, incomplete: str) -> list[str]:
     """Ids of cameras that complete the last one of a list separated by commas."""
     before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{camera_id}" for camera_id in complete_camera(last)]
+    return [f"{before}{comma}{camera_id}" for camera_id in complete_camera(ctx, last)]
 
 
 async def _names(client: Client) -> Iterable[str]:

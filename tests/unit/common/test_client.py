@@ -18,6 +18,7 @@ LOGIN = Login("anna", "a", 1000.0, "r", 9000.0)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COUNTLINE_DATA", raising=False)
     monkeypatch.delenv("COUNTLINE_SERVER", raising=False)
+    monkeypatch.delenv("COUNTLINE_CONTEXT", raising=False)
 
 
 @pytest.fixture

@@ -101,14 +101,12 @@ async def _next(client: Client, request: ListLogLinesRequest) -> ListLogLinesRes
 def _local_folder(server: str | None, data: Path | None) -> DataFolder | None:
     """Return the data folder of this machine whose server the command talks to; None for a server elsewhere."""
     try:
-        if discover(server, data).password_file is None:
-            return None
+        folder = discover(server, data).data
     except NotFoundError:
-        pass  # no Countline has run here yet, or the file of its addresses is gone
+        folder = DataFolder.resolve(data)  # no Countline has run here yet, or the file of its addresses is gone
     except CountlineError:
         return None
-    folder = DataFolder.resolve(data)
-    return folder if folder.logs.is_dir() else None
+    return folder if folder is not None and folder.logs.is_dir() else None
 
 
 def _in_files(folder: DataFolder, wanted: LineFilter, limit: int) -> list[LogLine]:

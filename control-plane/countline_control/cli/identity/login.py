@@ -12,6 +12,7 @@ from countline.v1.auth_pb2 import GetCurrentUserRequest, GetCurrentUserResponse,
 from countline.v1.factor_pb2 import FinishLoginResponse
 from countline_common.access.vocabulary import PEOPLE
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_change, print_message
+from countline_common.contexts.store import ContextStore, default_context, explicit_context
 from countline_common.errors import InvalidInputError, UnauthenticatedError
 from countline_common.grpc.client import Client, connect
 from countline_common.grpc.discovery import ServerProfile, discover
@@ -52,7 +53,7 @@ def login(
     json: JsonOption = False,
     data: DataOption = None,
 ) -> None:
-    """Log in to a server. Later commands use this server.
+    """Log in to a server. Later commands use this server. In a context, log in to the server of the context.
 
     Example: countline login --server counts.example.com --username vera
     """
@@ -68,8 +69,12 @@ def login(
         raise InvalidInputError("--port is for --oidc", hint="log in with --oidc, or leave out --port")
     else:
         user = _log_in_by_password(target, username, code, stdin=password_stdin)
-    Profiles().set_current(target.server)
-    print_change(user, f"Logged in to {target.server} as {user.username} ({held(user)}).", as_json=json)
+    if not target.context:
+        # Later commands use this server, and no context that was in use before.
+        Profiles().set_current(target.server)
+        ContextStore().use("")
+    where = f"{target.server}, context {target.context}," if target.context else target.server
+    print_change(user, f"Logged in to {where} as {user.username} ({held(user)}).", as_json=json)
     if user.must_change_password:
         note("Choose a password now: countline password")
     elif user.must_set_up_second_factor:
@@ -77,7 +82,12 @@ def login(
 
 
 def _log_in_by_password(target: ServerProfile, username: str | None, code: str | None, *, stdin: bool) -> User:
-    name = username or _prompt("User name", "give --username and --password-stdin")
+    if target.user and username not in {None, target.user}:
+        raise InvalidInputError(
+            f"context {target.context!r} logs in as {target.user}, and not as {username}",
+            hint="leave out --username, or add a context for the other user: countline context add",
+        )
+    name = username or target.user or _prompt("User name", "give --username and --password-stdin")
     password = sys.stdin.readline().rstrip("\n") if stdin else _password()
     user = asyncio.run(_log_in(target, name, password))
     return _finished(target, user, code) if isinstance(user, LoginChallenge) else user
@@ -104,6 +114,11 @@ def _login_target(server: str | None, data: Path | None) -> ServerProfile:
     found = discover(server, data, profiles)
     if found.server:
         return found
+    if found.context:
+        raise InvalidInputError(
+            f"context {found.context!r} is a data folder of this machine, so its commands need no login",
+            hint="to log in as another user, name the folder: countline login --data FOLDER",
+        )
     endpoints = found.endpoints
     named = f"auth={endpoints.auth},cameras={endpoints.cameras},workers={endpoints.workers},gateway={endpoints.gateway}"
     named += f",models={endpoints.models}" if endpoints.models else ""
@@ -155,19 +170,28 @@ def logout(server: ServerOption = None) -> None:
     Example: countline logout
     """
     profiles = Profiles()
-    named = server or profiles.current
-    if not named:
+    target = _logout_target(server, profiles)
+    if target is None:
         note("Not logged in.")
         return
-    target = ServerProfile(Endpoints.parse(named), profiles.login_file(named), named)
     try:
         asyncio.run(_log_out(target))
     finally:
         # Even if the server is away: the stored login must go.
         target.login_file.delete()
-        if profiles.current == named:
+        if not target.context and profiles.current == target.server:
             profiles.set_current("")
-    note(f"Logged out of {named}.")
+    note(f"Logged out of {target.server}.")
+
+
+def _logout_target(server: str | None, profiles: Profiles) -> ServerProfile | None:
+    """Return where to log out: the named server, that of the context, or that of the last login; None for none."""
+    store = ContextStore(profiles.folder)
+    if server is None and (explicit_context(store) or default_context(store)):
+        found = discover(None, None, profiles)
+        return found if found.server else None
+    named = server or profiles.current
+    return ServerProfile(Endpoints.parse(named), profiles.login_file(named), named) if named else None
 
 
 async def _log_out(target: ServerProfile) -> None:

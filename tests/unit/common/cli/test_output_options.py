@@ -18,6 +18,10 @@ FOLDERS = {"--data", "--folder", "--repository", "--model-repository", "--work"}
 """Folders with contents of our own, which are replaced piece by piece (`countline_common.triton.storage`)."""
 READ = {
     "audit protect --dsn-file",
+    "context add --api-key-file",
+    "context add --ca-file",
+    "context add --cert-file",
+    "context add --key-file",
     "count --labels",
     "evaluate --crossings",
     "evaluate --detections",
