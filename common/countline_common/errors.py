@@ -5,6 +5,7 @@
     ├── UnauthenticatedError    the caller is unknown                      UNAUTHENTICATED      401
     ├── PermissionDeniedError   the caller lacks a permission              PERMISSION_DENIED    403
     ├── NotFoundError           the resource does not exist                NOT_FOUND            404
+    │   └── NotRunningError     no Countline runs from a data folder       NOT_FOUND            404
     ├── AlreadyExistsError      the name is taken                          ALREADY_EXISTS       409
     ├── ConflictError           the current state does not allow it        FAILED_PRECONDITION  409
     ├── StaleRevisionError      it was changed since it was read           ABORTED              409
@@ -85,6 +86,10 @@ class NotFoundError(CountlineError):
     """The resource does not exist."""
 
     code = "NOT_FOUND"
+
+
+class NotRunningError(NotFoundError):
+    """No Countline runs from a data folder of this machine."""
 
 
 class AlreadyExistsError(CountlineError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.errors import InvalidInputError, NotFoundError, NotRunningError
 from countline_common.files.text_files import read_text
 from countline_common.settings import host_port
 
@@ -47,13 +47,13 @@ class Endpoints:
         """Read a file such as `run/endpoints.json` in the data folder.
 
         Raises:
-            NotFoundError: the file does not exist, so no Countline runs from that folder.
+            NotRunningError: the file does not exist, so no Countline runs from that folder.
             InvalidInputError: the content is not a set of endpoints.
         """
         try:
             content = json.loads(read_text(path))
         except NotFoundError as error:
-            raise NotFoundError(
+            raise NotRunningError(
                 f"{path} not found: no Countline runs from this data folder", hint="start one: countline up"
             ) from error
         except ValueError as error:

@@ -15,6 +15,7 @@ from countline_common.grpc.calls import Context
 from countline_common.grpc.server import Service
 from countline_common.logs import get_logger
 from countline_common.times import to_timestamp
+from countline_control.operations.message_streams import message_streams
 from countline_control.operations.streams import OpenJetStream, answering, connected, read_last
 
 NAME: Final = "countline.v1.PartService"
@@ -58,6 +59,14 @@ class PartService(parts_pb2_grpc.PartServiceServicer):
         found = [each for seen in reports if not _is_lost(seen, newest) for each in seen.report.migrations]
         found.sort(key=lambda each: (each.schema, each.part, each.machine))
         return parts_pb2.ListMigrationsResponse(migrations=found)
+
+    async def ListMessageStreams(
+        self, request: parts_pb2.ListMessageStreamsRequest, context: Context
+    ) -> parts_pb2.ListMessageStreamsResponse:
+        with answering():
+            async with asyncio.timeout(LONGEST_S):
+                found = await message_streams(connected(self._jetstream))
+        return parts_pb2.ListMessageStreamsResponse(streams=found)
 
     async def _reports(self) -> list[SeenReport]:
         found = []

@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63ountline/v1/parts.proto\x12\x0c\x63ountline.v1\x1a\x1a\x63ountline/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x02\n\x04Part\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\t\x12\x0f\n\x07machine\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12.\n\nstarted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07seen_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x05state\x18\x07 \x01(\x0e\x32\x17.countline.v1.PartState\x12\x32\n\x08problems\x18\x08 \x03(\x0b\x32 .countline.v1.Part.ProblemsEntry\x1a/\n\rProblemsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x86\x01\n\x10SchemaMigrations\x12\x0e\n\x06schema\x18\x01 \x01(\t\x12\x0c\n\x04part\x18\x02 \x01(\t\x12\x0f\n\x07machine\x18\x03 \x01(\t\x12\x0f\n\x07\x61pplied\x18\x04 \x01(\t\x12\x10\n\x08\x65xpected\x18\x05 \x01(\t\x12\x0f\n\x07pending\x18\x06 \x03(\t\x12\x0f\n\x07problem\x18\x07 \x01(\t\"b\n\nPartReport\x12 \n\x04part\x18\x01 \x01(\x0b\x32\x12.countline.v1.Part\x12\x32\n\nmigrations\x18\x02 \x03(\x0b\x32\x1e.countline.v1.SchemaMigrations\"\x12\n\x10ListPartsRequest\"6\n\x11ListPartsResponse\x12!\n\x05parts\x18\x01 \x03(\x0b\x32\x12.countline.v1.Part\"\x17\n\x15ListMigrationsRequest\"L\n\x16ListMigrationsResponse\x12\x32\n\nmigrations\x18\x01 \x03(\x0b\x32\x1e.countline.v1.SchemaMigrations*n\n\tPartState\x12\x1a\n\x16PART_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12PART_STATE_HEALTHY\x10\x01\x12\x18\n\x14PART_STATE_UNHEALTHY\x10\x02\x12\x13\n\x0fPART_STATE_LOST\x10\x03\x32\xad\x02\n\x0bPartService\x12\x83\x01\n\tListParts\x12\x1e.countline.v1.ListPartsRequest\x1a\x1f.countline.v1.ListPartsResponse\"5\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\xf0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/admin/parts\x12\x97\x01\n\x0eListMigrations\x12#.countline.v1.ListMigrationsRequest\x1a$.countline.v1.ListMigrationsResponse\":\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\xf0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/admin/migrationsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63ountline/v1/parts.proto\x12\x0c\x63ountline.v1\x1a\x1a\x63ountline/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x02\n\x04Part\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\t\x12\x0f\n\x07machine\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12.\n\nstarted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07seen_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x05state\x18\x07 \x01(\x0e\x32\x17.countline.v1.PartState\x12\x32\n\x08problems\x18\x08 \x03(\x0b\x32 .countline.v1.Part.ProblemsEntry\x1a/\n\rProblemsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x86\x01\n\x10SchemaMigrations\x12\x0e\n\x06schema\x18\x01 \x01(\t\x12\x0c\n\x04part\x18\x02 \x01(\t\x12\x0f\n\x07machine\x18\x03 \x01(\t\x12\x0f\n\x07\x61pplied\x18\x04 \x01(\t\x12\x10\n\x08\x65xpected\x18\x05 \x01(\t\x12\x0f\n\x07pending\x18\x06 \x03(\t\x12\x0f\n\x07problem\x18\x07 \x01(\t\"b\n\nPartReport\x12 \n\x04part\x18\x01 \x01(\x0b\x32\x12.countline.v1.Part\x12\x32\n\nmigrations\x18\x02 \x03(\x0b\x32\x1e.countline.v1.SchemaMigrations\"\x12\n\x10ListPartsRequest\"6\n\x11ListPartsResponse\x12!\n\x05parts\x18\x01 \x03(\x0b\x32\x12.countline.v1.Part\"\x17\n\x15ListMigrationsRequest\"L\n\x16ListMigrationsResponse\x12\x32\n\nmigrations\x18\x01 \x03(\x0b\x32\x1e.countline.v1.SchemaMigrations\"\xb0\x01\n\rMessageStream\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08messages\x18\x02 \x01(\x01\x12\r\n\x05\x62ytes\x18\x03 \x01(\x01\x12\x11\n\tmax_bytes\x18\x04 \x01(\x01\x12+\n\x07last_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\tconsumers\x18\x06 \x03(\x0b\x32\x1d.countline.v1.MessageConsumer\"e\n\x0fMessageConsumer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07waiting\x18\x02 \x01(\x01\x12\r\n\x05lag_s\x18\x03 \x01(\x01\x12\x13\n\x0bin_progress\x18\x04 \x01(\x01\x12\x0f\n\x07readers\x18\x05 \x01(\x05\"\x1b\n\x19ListMessageStreamsRequest\"J\n\x1aListMessageStreamsResponse\x12,\n\x07streams\x18\x01 \x03(\x0b\x32\x1b.countline.v1.MessageStream*n\n\tPartState\x12\x1a\n\x16PART_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12PART_STATE_HEALTHY\x10\x01\x12\x18\n\x14PART_STATE_UNHEALTHY\x10\x02\x12\x13\n\x0fPART_STATE_LOST\x10\x03\x32\xcf\x03\n\x0bPartService\x12\x83\x01\n\tListParts\x12\x1e.countline.v1.ListPartsRequest\x1a\x1f.countline.v1.ListPartsResponse\"5\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\xf0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/admin/parts\x12\x97\x01\n\x0eListMigrations\x12#.countline.v1.ListMigrationsRequest\x1a$.countline.v1.ListMigrationsResponse\":\xaa\xbb\x18\x0csystem:admin\xba\xbb\x18\x02 \x01\xf0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/admin/migrations\x12\x9f\x01\n\x12ListMessageStreams\x12\'.countline.v1.ListMessageStreamsRequest\x1a(.countline.v1.ListMessageStreamsResponse\"6\xaa\xbb\x18\x0bworker:read\xba\xbb\x18\x02 \x01\xf0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/admin/streamsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,8 +40,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PARTSERVICE'].methods_by_name['ListParts']._serialized_options = b'\252\273\030\014system:admin\272\273\030\002 \001\360\273\030\001\202\323\344\223\002\025\022\023/api/v1/admin/parts'
   _globals['_PARTSERVICE'].methods_by_name['ListMigrations']._loaded_options = None
   _globals['_PARTSERVICE'].methods_by_name['ListMigrations']._serialized_options = b'\252\273\030\014system:admin\272\273\030\002 \001\360\273\030\001\202\323\344\223\002\032\022\030/api/v1/admin/migrations'
-  _globals['_PARTSTATE']._serialized_start=858
-  _globals['_PARTSTATE']._serialized_end=968
+  _globals['_PARTSERVICE'].methods_by_name['ListMessageStreams']._loaded_options = None
+  _globals['_PARTSERVICE'].methods_by_name['ListMessageStreams']._serialized_options = b'\252\273\030\013worker:read\272\273\030\002 \001\360\273\030\001\202\323\344\223\002\027\022\025/api/v1/admin/streams'
+  _globals['_PARTSTATE']._serialized_start=1245
+  _globals['_PARTSTATE']._serialized_end=1355
   _globals['_PART']._serialized_start=134
   _globals['_PART']._serialized_end=440
   _globals['_PART_PROBLEMSENTRY']._serialized_start=393
@@ -58,6 +60,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMIGRATIONSREQUEST']._serialized_end=778
   _globals['_LISTMIGRATIONSRESPONSE']._serialized_start=780
   _globals['_LISTMIGRATIONSRESPONSE']._serialized_end=856
-  _globals['_PARTSERVICE']._serialized_start=971
-  _globals['_PARTSERVICE']._serialized_end=1272
+  _globals['_MESSAGESTREAM']._serialized_start=859
+  _globals['_MESSAGESTREAM']._serialized_end=1035
+  _globals['_MESSAGECONSUMER']._serialized_start=1037
+  _globals['_MESSAGECONSUMER']._serialized_end=1138
+  _globals['_LISTMESSAGESTREAMSREQUEST']._serialized_start=1140
+  _globals['_LISTMESSAGESTREAMSREQUEST']._serialized_end=1167
+  _globals['_LISTMESSAGESTREAMSRESPONSE']._serialized_start=1169
+  _globals['_LISTMESSAGESTREAMSRESPONSE']._serialized_end=1243
+  _globals['_PARTSERVICE']._serialized_start=1358
+  _globals['_PARTSERVICE']._serialized_end=1821
 # @@protoc_insertion_point(module_scope)

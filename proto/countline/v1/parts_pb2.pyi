@@ -263,3 +263,123 @@ class ListMigrationsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListMigrationsResponse: _TypeAlias = ListMigrationsResponse  # noqa: Y015
+
+@_typing.final
+class MessageStream(_message.Message):
+    """A stream of NATS JetStream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    MAX_BYTES_FIELD_NUMBER: _builtins.int
+    LAST_AT_FIELD_NUMBER: _builtins.int
+    CONSUMERS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Such as `COUNTS`, or `DLQ` for messages that could not be processed."""
+    messages: _builtins.float
+    """Messages that it holds."""
+    bytes: _builtins.float
+    max_bytes: _builtins.float
+    """The most that it holds; 0 for no limit."""
+    @_builtins.property
+    def last_at(self) -> _timestamp_pb2.Timestamp:
+        """When the newest message came; unset if none has come."""
+
+    @_builtins.property
+    def consumers(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageConsumer]:
+        """In order of name."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        messages: _builtins.float = ...,
+        bytes: _builtins.float = ...,
+        max_bytes: _builtins.float = ...,
+        last_at: _timestamp_pb2.Timestamp | None = ...,
+        consumers: _abc.Iterable[Global___MessageConsumer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_at", b"last_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "consumers", b"consumers", "last_at", b"last_at", "max_bytes", b"max_bytes", "messages", b"messages", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageStream: _TypeAlias = MessageStream  # noqa: Y015
+
+@_typing.final
+class MessageConsumer(_message.Message):
+    """A durable consumer of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    LAG_S_FIELD_NUMBER: _builtins.int
+    IN_PROGRESS_FIELD_NUMBER: _builtins.int
+    READERS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Such as `ingest`."""
+    waiting: _builtins.float
+    """Messages that it has not acknowledged."""
+    lag_s: _builtins.float
+    """Seconds since the oldest of them came; 0 if none waits."""
+    in_progress: _builtins.float
+    """Delivered messages that it has not acknowledged; part of `waiting`."""
+    readers: _builtins.int
+    """Requests for messages that are open now. 0 for some seconds means that no process reads."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        waiting: _builtins.float = ...,
+        lag_s: _builtins.float = ...,
+        in_progress: _builtins.float = ...,
+        readers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_progress", b"in_progress", "lag_s", b"lag_s", "name", b"name", "readers", b"readers", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageConsumer: _TypeAlias = MessageConsumer  # noqa: Y015
+
+@_typing.final
+class ListMessageStreamsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMessageStreamsRequest: _TypeAlias = ListMessageStreamsRequest  # noqa: Y015
+
+@_typing.final
+class ListMessageStreamsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def streams(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageStream]:
+        """In order of name."""
+
+    def __init__(
+        self,
+        *,
+        streams: _abc.Iterable[Global___MessageStream] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["streams", b"streams"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMessageStreamsResponse: _TypeAlias = ListMessageStreamsResponse  # noqa: Y015

@@ -45,6 +45,11 @@ class PartServiceStub:
                 request_serializer=countline_dot_v1_dot_parts__pb2.ListMigrationsRequest.SerializeToString,
                 response_deserializer=countline_dot_v1_dot_parts__pb2.ListMigrationsResponse.FromString,
                 _registered_method=True)
+        self.ListMessageStreams = channel.unary_unary(
+                '/countline.v1.PartService/ListMessageStreams',
+                request_serializer=countline_dot_v1_dot_parts__pb2.ListMessageStreamsRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_parts__pb2.ListMessageStreamsResponse.FromString,
+                _registered_method=True)
 
 
 class PartServiceServicer:
@@ -66,6 +71,14 @@ class PartServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMessageStreams(self, request, context):
+        """Lists the streams of NATS with their durable consumers, and how far these are behind.
+        Errors: UNAVAILABLE while NATS is away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PartServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +91,11 @@ def add_PartServiceServicer_to_server(servicer, server):
                     servicer.ListMigrations,
                     request_deserializer=countline_dot_v1_dot_parts__pb2.ListMigrationsRequest.FromString,
                     response_serializer=countline_dot_v1_dot_parts__pb2.ListMigrationsResponse.SerializeToString,
+            ),
+            'ListMessageStreams': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMessageStreams,
+                    request_deserializer=countline_dot_v1_dot_parts__pb2.ListMessageStreamsRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_parts__pb2.ListMessageStreamsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +153,33 @@ class PartService:
             '/countline.v1.PartService/ListMigrations',
             countline_dot_v1_dot_parts__pb2.ListMigrationsRequest.SerializeToString,
             countline_dot_v1_dot_parts__pb2.ListMigrationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMessageStreams(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.PartService/ListMessageStreams',
+            countline_dot_v1_dot_parts__pb2.ListMessageStreamsRequest.SerializeToString,
+            countline_dot_v1_dot_parts__pb2.ListMessageStreamsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,10 @@ class PartServiceStub:
     """Lists the database schemas with their migrations, as the parts that use them report them.
     Errors: UNAVAILABLE while NATS is away.
     """
+    ListMessageStreams: _grpc.UnaryUnaryMultiCallable[_parts_pb2.ListMessageStreamsRequest, _parts_pb2.ListMessageStreamsResponse]
+    """Lists the streams of NATS with their durable consumers, and how far these are behind.
+    Errors: UNAVAILABLE while NATS is away.
+    """
 
 @_typing.type_check_only
 class PartServiceAsyncStub(PartServiceStub):
@@ -49,6 +53,10 @@ class PartServiceAsyncStub(PartServiceStub):
     """Lists the parts that run, and those that ran in the last 15 minutes. Errors: UNAVAILABLE while NATS is away."""
     ListMigrations: _aio.UnaryUnaryMultiCallable[_parts_pb2.ListMigrationsRequest, _parts_pb2.ListMigrationsResponse]  # type: ignore[assignment]
     """Lists the database schemas with their migrations, as the parts that use them report them.
+    Errors: UNAVAILABLE while NATS is away.
+    """
+    ListMessageStreams: _aio.UnaryUnaryMultiCallable[_parts_pb2.ListMessageStreamsRequest, _parts_pb2.ListMessageStreamsResponse]  # type: ignore[assignment]
+    """Lists the streams of NATS with their durable consumers, and how far these are behind.
     Errors: UNAVAILABLE while NATS is away.
     """
 
@@ -70,6 +78,16 @@ class PartServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_parts_pb2.ListMigrationsResponse, _abc.Awaitable[_parts_pb2.ListMigrationsResponse]]:
         """Lists the database schemas with their migrations, as the parts that use them report them.
+        Errors: UNAVAILABLE while NATS is away.
+        """
+
+    @_abc_1.abstractmethod
+    def ListMessageStreams(
+        self,
+        request: _parts_pb2.ListMessageStreamsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_parts_pb2.ListMessageStreamsResponse, _abc.Awaitable[_parts_pb2.ListMessageStreamsResponse]]:
+        """Lists the streams of NATS with their durable consumers, and how far these are behind.
         Errors: UNAVAILABLE while NATS is away.
         """
 
