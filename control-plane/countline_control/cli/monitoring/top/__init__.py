@@ -1,0 +1,1 @@
+"""`countline top`: a live view of cameras and workers in a terminal."""
