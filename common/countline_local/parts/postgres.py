@@ -35,6 +35,15 @@ SETUP_TIMEOUT_S: Final = 120.0
 STOP_GRACE_S: Final = 2.5
 PROBE_TIMEOUT_S: Final = 2.0
 
+LOG_WITHOUT_VALUES: Final[Mapping[str, str]] = {
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+}
+"""Keeps rows, statements and parameters out of PostgreSQL's log: hashes and secrets could stand in them. The whole error
+reaches the service that ran the statement. docker/compose.yaml sets the same."""
+
 # dynamic_shared_memory_type: segments in the data folder, where none is left behind in /dev/shm by a kill -9 and where
 # a container's small /dev/shm is no bound.
 SETTINGS: Final[Mapping[str, str]] = {
@@ -53,6 +62,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "log_destination": "'stderr'",
     "log_line_prefix": "'%m [%p] %q%u@%d '",
     "log_checkpoints": "off",
+    **LOG_WITHOUT_VALUES,
     "lc_messages": "'C'",
 }
 ACCESS_RULES: Final = "host all all 127.0.0.1/32 scram-sha-256\n"

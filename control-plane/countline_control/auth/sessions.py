@@ -159,10 +159,11 @@ class SessionMethods(AuthBase):
         return end
 
     async def _challenge(self, connection: AsyncConnection, user: StoredUser) -> auth_pb2.LoginChallenge:
-        """Let a login wait for a code."""
+        """Let a login wait for a code, and name in the audit the user whose password was right."""
         text, until = secrets.token_urlsafe(32), self._now() + CHALLENGE
         waiting = StoredChallenge(user.user_id, user.access_revision, until)
         await insert_challenge(connection, hash_of(text), waiting, self._now())
+        about(place_of(user), user.user_id, user.username)
         await self.outbox.record(connection, place_of(user))
         return auth_pb2.LoginChallenge(challenge=text, expires_at=to_timestamp(until.timestamp()))
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import psycopg
 import pytest
@@ -18,6 +19,8 @@ import pytest
 from countline_common.errors import UnavailableError
 from countline_local.parts.postgres import DATABASES, PostgresServer
 from countline_local.supervision.process_user import is_reachable
+
+MARKER = "$argon2id$v=19$m=65536$planted"
 
 
 def free_port() -> int:
@@ -45,8 +48,8 @@ def server(made: Path, tmp_path: Path) -> PostgresServer:
 
 
 @contextmanager
-def running(server: PostgresServer) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(server.argv(), env=server.env(), stderr=subprocess.DEVNULL)
+def running(server: PostgresServer, log: IO[bytes] | int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(server.argv(), env=server.env(), stderr=log)
     try:
         asyncio.run(until_it_answers(server))
         yield process
@@ -128,6 +131,40 @@ def test_a_second_preparation_keeps_the_data_and_passwords(server: PostgresServe
     again.prepare()
     with running(again), psycopg.connect(again.dsn("cameras")) as connection:
         assert connection.execute("SELECT answer FROM own.kept").fetchone() == (42,)
+
+
+FAILING = (
+    f"INSERT INTO own.hashes VALUES (1, '{MARKER}'), (1, '{MARKER}')",
+    f"INSERT INTO own.hashes VALUES (2, '{MARKER}-too-long')",
+    f'DO $do$ BEGIN PERFORM 1/0 AS "{MARKER}"; END $do$',
+    f"SELECT '{MARKER}' FROM own.absent",
+    f"ALTER ROLE absent PASSWORD '{MARKER}'",
+)
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_no_value_of_a_failing_statement_reaches_the_log(server: PostgresServer, tmp_path: Path, is_old: bool) -> None:
+    """PostgreSQL's DETAIL lines held whole rows, and its STATEMENT lines passwords. Older clusters are cured too."""
+    if is_old:
+        (server.data_dir / "postgresql.conf").write_text("listen_addresses = '127.0.0.1'\n")
+        server.prepare()
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as file,
+        running(server, log=file),
+        psycopg.connect(server.superuser_dsn("auth"), autocommit=True) as connection,
+    ):
+        connection.execute("CREATE SCHEMA own")
+        limit = f"CHECK (length(hash) <= {len(MARKER)})"
+        connection.execute(f"CREATE TABLE own.hashes (id int PRIMARY KEY, hash text {limit})".encode())
+        for statement in FAILING:
+            with pytest.raises(psycopg.Error):
+                connection.execute(statement.encode())
+        with pytest.raises(psycopg.errors.CheckViolation, match=r"\$argon2id"):
+            connection.execute("INSERT INTO own.hashes VALUES (%s, %s)", (3, f"{MARKER}-too-long"))
+    text = log.read_text()
+    assert text.count("ERROR:") == len(FAILING) + 1, "the log still says that something failed"
+    assert "$argon2id" not in text
 
 
 def test_what_a_killed_server_left_is_cleared_and_what_was_committed_is_there(server: PostgresServer) -> None:

@@ -9,6 +9,7 @@ import yaml
 from tests.fixtures.repository import REPOSITORY
 
 from countline_common.secrets.core_dumps import LIMIT_BYTES
+from countline_local.parts.postgres import LOG_WITHOUT_VALUES
 
 DOCKER = REPOSITORY / "docker"
 PARTS = {"init", "postgres", "nats", "triton", "triton-gpu", "control-plane", "ingest", "api", "worker", "worker-gpu"}
@@ -62,6 +63,13 @@ def test_the_networks_of_databases_bus_and_triton_lead_nowhere_else():
         "triton", "triton-gpu", "control-plane", "worker", "worker-gpu",
     }  # fmt: skip
     assert set(service("gateway")["networks"]) == {"front", "published"}
+
+
+def test_postgresql_logs_no_values_of_rows_and_statements():
+    assert service("postgres")["command"] == [
+        "postgres",
+        *(f"-c{name}={value}" for name, value in LOG_WITHOUT_VALUES.items()),
+    ]
 
 
 def test_who_is_believed_about_the_address_of_a_browser_is_alone_in_its_network():

@@ -92,6 +92,18 @@ async def test_a_login_asks_for_a_code_once_a_second_factor_is_confirmed(auth: A
     assert isinstance(again, UnauthenticatedError), "a challenge is good for one login"
 
 
+async def test_the_audit_names_who_logs_in_also_while_the_login_waits_for_its_code(auth: Auth) -> None:
+    user, stub = await vera(auth)
+    app, _ = await enrolled(auth, stub)
+    login = await by_password(auth)
+    (waiting,) = [row for row in await auth.audited() if row.method.endswith("/Login")][-1:]
+    assert (waiting.actor.name, waiting.actor.subject) == ("vera", user.user_id)
+    assert (waiting.resource, waiting.outcome) == ("users/vera", "OK")
+    await auth.finish(login, app.next)
+    (row,) = [row for row in await auth.audited() if row.method.endswith("/FinishLogin")]
+    assert (row.actor.name, row.outcome) == ("vera", "OK")
+
+
 async def test_a_challenge_permits_nothing_else(auth: Auth) -> None:
     _, stub = await vera(auth)
     await enrolled(auth, stub)
