@@ -105,7 +105,11 @@ async def _connect(settings: IngestSettings, stopping: asyncio.Event) -> Client:
         await database.migrate(settings.dsn, "countline_analytics.store", "analytics")
 
     await until_available("database", migrate, stopping)
-    return await until_available("nats", lambda: bus.connect(settings.nats_url, "ingest", tls=settings.tls), stopping)
+
+    async def connect() -> Client:
+        return await bus.connect(settings.nats_url, "ingest", settings.tls, user="ingest")
+
+    return await until_available("nats", connect, stopping)
 
 
 async def _correct_fences(engine: AsyncEngine, stopping: asyncio.Event) -> None:

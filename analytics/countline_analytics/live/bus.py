@@ -20,6 +20,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from countline.v1 import events_pb2, workers_pb2
 from countline_common.data import bus
+from countline_common.data.bus_client import BusClient
 from countline_common.errors import CountlineError, UnavailableError
 from countline_common.http.rest_json import to_json
 from countline_common.logs import get_logger
@@ -53,7 +54,7 @@ class LiveBus:
     def __init__(self, url: str, tls: TlsFiles | None = None) -> None:
         self._url = url
         self._tls = tls
-        self._client: asyncio.Future[bus.BusClient] = asyncio.get_running_loop().create_future()
+        self._client: asyncio.Future[BusClient] = asyncio.get_running_loop().create_future()
         self.has_ended = False
         """Whether `run` has ended, and no connection is made any more."""
 
@@ -73,7 +74,7 @@ class LiveBus:
         backoff = Backoff()
         while not self._client.done():
             try:
-                self._client.set_result(await bus.connect(self._url, "api", self._tls))
+                self._client.set_result(await bus.connect(self._url, "api", self._tls, user="api"))
                 forget_fault("bus api")
             except UnavailableError as error:
                 _log.warning("waiting", part="nats", error=error.message)

@@ -12,15 +12,17 @@ from typing import Final
 import nats.errors
 from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig
-from nats.js.errors import APIError, KeyNotFoundError
+from nats.js.errors import APIError, BucketNotFoundError, KeyNotFoundError
 from nats.js.kv import KeyValue
 
 from countline_common.administration.current import AdministrationState, CurrentSettings
+from countline_common.data.bus import may_publish
 from countline_common.logs import get_logger
 from countline_common.redaction import redact
 from countline_common.waiting import happens
 
 BUCKET: Final = "countline_administration"
+BUCKET_STREAM: Final = f"KV_{BUCKET}"
 STATE: Final = "state"
 PERIOD_S: Final = 1.0
 TIMEOUT_S: Final = 3.0
@@ -30,8 +32,17 @@ _log = get_logger(__name__)
 
 
 async def open_bucket(jetstream: JetStreamContext) -> KeyValue:
-    """Return the bucket; it is created if there is none."""
-    return await jetstream.create_key_value(KeyValueConfig(bucket=BUCKET, history=1))
+    """Return the bucket. It is created if there is none and the user of the connection may create it.
+
+    Raises:
+        nats.js.errors.BucketNotFoundError: there is none yet.
+    """
+    try:
+        return await jetstream.key_value(BUCKET)
+    except BucketNotFoundError:
+        if not await may_publish(jetstream, f"$JS.API.STREAM.CREATE.{BUCKET_STREAM}"):
+            raise
+        return await jetstream.create_key_value(KeyValueConfig(bucket=BUCKET, history=1))
 
 
 class AdministrationFeed:

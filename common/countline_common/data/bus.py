@@ -1,23 +1,22 @@
 """NATS: the connection, the subjects, and the JetStream streams of the product.
 
-Every process calls `ensure_streams` when it connects, so the start order does not matter.
+Every process calls `ensure_streams` when it connects. Where parts have users of their own (`bus_users`), only that of
+the control-plane may create streams, and the others wait for it. So the start order does not matter.
 """
 
 import asyncio
-import contextlib
 import re
 from typing import Final
 
-import nats
-from nats.aio.client import Client
+import nats.errors
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, BadRequestError, NotFoundError
 
+from countline_common.data.bus_client import BusClient, BusJetStream
 from countline_common.errors import CountlineError, InvalidInputError, UnavailableError
 from countline_common.logs import get_logger
 from countline_common.redaction import redact
-from countline_common.resilience.vitality import record_fault
 from countline_common.tls.files import TlsFiles
 from countline_common.tls.nats import NatsTls
 
@@ -40,9 +39,7 @@ PARTS_KEPT_S: Final = 900.0
 CONNECT_TIMEOUT_S: Final = 5.0
 FIRST_CONNECTION_S: Final = 6.0
 """Time limit of the first connection, over all servers."""
-ABANDONED_WITHIN_S: Final = 0.5
 RECONNECT_WAIT_S: Final = 0.5
-CHECK_PERIOD_S: Final = 1.0
 DUPLICATE_WINDOW_S: Final = 600.0
 """How long JetStream remembers message ids. The database's key catches later repeats."""
 
@@ -228,15 +225,25 @@ def _operation_configs(replicas: int) -> list[StreamConfig]:
 
 
 async def ensure_streams(js: JetStreamContext, *, replicas: int = 1, counts_max_bytes: int = 10 * GIB) -> None:
-    """Create missing streams. Existing streams keep the settings of their operator, but close those of the audit."""
+    """Create missing streams. Existing streams keep the settings of their operator, but close those of the audit.
+
+    What the user of this connection may not do is left to the control-plane.
+    """
     for config in stream_configs(replicas=replicas, counts_max_bytes=counts_max_bytes):
         try:
             found = (await js.stream_info(str(config.name))).config
         except NotFoundError:
-            await _create(js, config)
+            if await may_publish(js, f"$JS.API.STREAM.CREATE.{config.name}"):
+                await _create(js, config)
         else:
-            if (config.deny_delete, config.deny_purge) > (bool(found.deny_delete), bool(found.deny_purge)):
+            is_open = (config.deny_delete, config.deny_purge) > (bool(found.deny_delete), bool(found.deny_purge))
+            if is_open and await may_publish(js, f"$JS.API.STREAM.UPDATE.{config.name}"):
                 await _close(js, found)
+
+
+async def may_publish(js: JetStreamContext, subject: str) -> bool:
+    """Whether the user of a connection may publish on a subject, as far as NATS says."""
+    return not isinstance(js, BusJetStream) or await js.client.may_publish(subject)
 
 
 async def _close(js: JetStreamContext, found: StreamConfig) -> None:
@@ -256,46 +263,7 @@ async def _create(js: JetStreamContext, config: StreamConfig) -> None:
             raise
 
 
-class BusClient(Client):
-    """A client that notices that NATS closed it for good, which NATS does after a violation of its protocol.
-
-    It looks every second: nats-py does not call `closed_cb` if the socket breaks while the client closes.
-    """
-
-    is_new = True
-    """Whether it was never connected."""
-    _watching: asyncio.Task[None] | None = None
-
-    async def close(self) -> None:
-        """Close the connection."""
-        if self._watching is not None:
-            self._watching.cancel()
-        await super().close()
-
-    async def abandon(self) -> None:
-        """Close a connection that was never made. asyncio waits for ever for a socket whose TLS handshake failed."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ABANDONED_WITHIN_S):
-                await self.close()
-
-    def watch(self, part: str) -> None:
-        """Record a fault of `part` once NATS has closed the connection for good."""
-        self._watching = asyncio.create_task(self._record_loss(part), name=f"{part} watch")
-
-    async def lost(self) -> None:
-        """Wait until the connection is closed for good and, if NATS closed it, the fault is recorded."""
-        if self._watching is not None:
-            await asyncio.wait({self._watching})
-
-    async def _record_loss(self, part: str) -> None:
-        while not self.is_closed:  # noqa: ASYNC110  # nats-py has no event that comes for certain
-            await asyncio.sleep(CHECK_PERIOD_S)
-        reason = redact(str(self.last_error or "NATS closed the connection"))
-        _log.error("bus.closed", error=reason)
-        record_fault(part, reason)
-
-
-async def connect(url: str, name: str, tls: TlsFiles | None = None) -> BusClient:
+async def connect(url: str, name: str, tls: TlsFiles | None = None, user: str = "") -> BusClient:
     """Connect to NATS; the connected client then reconnects without limit.
 
     If NATS closes the connection for good, the process no longer passes its health check and is restarted, unless
@@ -306,6 +274,8 @@ async def connect(url: str, name: str, tls: TlsFiles | None = None) -> BusClient
             connection, so that no one on the way can talk the client out of it.
         name: shown in the server's list of connections.
         tls: certificate files; needed for `tls://`, and read again for each new connection.
+        user: such as `worker`, of `bus_users`: answers come on a prefix that only this user may subscribe to. The
+            address may name another user.
 
     Raises:
         UnavailableError: no server answers now, or TLS fails.
@@ -314,6 +284,8 @@ async def connect(url: str, name: str, tls: TlsFiles | None = None) -> BusClient
     security = NatsTls(url, tls)
 
     async def on_error(error: Exception) -> None:
+        if client.refused(error):
+            return
         _log.warning("bus.error", error=redact(str(error)))
         if client.is_new and "," not in url and (cause := security.cause(error)):
             raise cause from error  # nats-py would try again, which does not help with one server
@@ -322,7 +294,12 @@ async def connect(url: str, name: str, tls: TlsFiles | None = None) -> BusClient
         _log.warning("bus.disconnected")
         security.reload()
 
+    async def on_reconnect() -> None:
+        client.forget_refusals()
+        _log.info("bus.reconnected")
+
     client = BusClient()
+    client.part = f"bus {name}"
     try:
         # A client that reconnects without limit also tries the first connection without limit.
         async with asyncio.timeout(FIRST_CONNECTION_S):
@@ -335,7 +312,8 @@ async def connect(url: str, name: str, tls: TlsFiles | None = None) -> BusClient
                 allow_reconnect=True,
                 error_cb=on_error,
                 disconnected_cb=on_disconnect,
-                reconnected_cb=_log_reconnect,
+                reconnected_cb=on_reconnect,
+                inbox_prefix=inbox_prefix(user),
                 tls=security.context,
                 tls_handshake_first=security.context is not None,
             )
@@ -343,12 +321,13 @@ async def connect(url: str, name: str, tls: TlsFiles | None = None) -> BusClient
         await client.abandon()
         raise _no_connection(client, security, url, error) from error
     client.is_new = False
-    client.watch(f"bus {name}")
+    client.watch()
     return client
 
 
-async def _log_reconnect() -> None:
-    _log.info("bus.reconnected")
+def inbox_prefix(user: str) -> str:
+    """Return the prefix of the subjects on which a user gets answers."""
+    return f"_INBOX_{user}" if user else "_INBOX"
 
 
 def _no_connection(client: BusClient, security: NatsTls, url: str, error: Exception) -> CountlineError:

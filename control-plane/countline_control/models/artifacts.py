@@ -17,9 +17,9 @@ from nats.js import JetStreamContext
 from nats.js.api import ObjectStoreConfig
 from nats.js.object_store import ObjectStore
 
+from countline_common.data.bus_users import MODEL_BUCKET
 from countline_common.errors import CountlineError, InvalidInputError, NotFoundError, UnavailableError
 
-BUCKET: Final = "countline-models"
 NATS: Final = "nats"
 REPOSITORY: Final = "repository"
 TRANSFER_TIMEOUT_S: Final = 600.0
@@ -112,10 +112,10 @@ class NatsArtifacts:
 
 async def _bucket(jetstream: JetStreamContext) -> ObjectStore:
     try:
-        return await jetstream.object_store(BUCKET)
+        return await jetstream.object_store(MODEL_BUCKET)
     except nats.js.errors.NotFoundError:
-        config = ObjectStoreConfig(bucket=BUCKET, description="Models by digest")
-        return await jetstream.create_object_store(BUCKET, config=config)
+        config = ObjectStoreConfig(bucket=MODEL_BUCKET, description="Models by digest")
+        return await jetstream.create_object_store(MODEL_BUCKET, config=config)
 
 
 class FsspecArtifacts:

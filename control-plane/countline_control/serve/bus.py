@@ -55,7 +55,9 @@ class BackgroundBus:
         logged_at, backoff = float("-inf"), Backoff()
         while not self._stopping.is_set():
             try:
-                self._client = self._client or await bus.connect(self._url, "countline-control", tls=self._tls)
+                self._client = self._client or await bus.connect(
+                    self._url, "countline-control", self._tls, user="control"
+                )
                 await bus.ensure_streams(self._client.jetstream())
             except Exception as error:  # noqa: BLE001  (NATS may be away, or may still be starting its JetStream)
                 if time.monotonic() - logged_at > LOG_PERIOD_S:

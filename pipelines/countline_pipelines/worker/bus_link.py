@@ -65,7 +65,7 @@ class BusLink:
         backoff = Backoff(longest_s=2.0)
         while self._client is None:
             try:
-                client = await bus.connect(self._url, self._name, tls=self._tls)
+                client = await bus.connect(self._url, self._name, self._tls, user="worker")
             except UnavailableError as error:
                 _log.warning("bus.unavailable", error=error.message)
                 await asyncio.sleep(backoff.next_s())
