@@ -13,6 +13,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from countline_common.data.bus_users import (
+    API,
+    CONTROL,
+    EARLIER_USER,
+    INGEST,
+    USERS,
+    WORKER,
+    password_file,
+    users_block,
+)
 from countline_common.secrets.secret_files import ensure_secret, write_secret
 from countline_control.audit.chain import new_audit_key
 from countline_control.audit.setup import AUDIT_KEY
@@ -22,7 +32,6 @@ from countline_local.triton.shipped_models import copy_shipped, find_shipped
 DATABASES: Final = ("auth", "cameras", "analytics")
 """Names of databases and of the roles of their services; docker/postgres/databases.sh creates both."""
 SUPERUSER: Final = "postgres"
-NATS_USER: Final = "countline"
 ENDPOINTS: Final = {
     "gateway": "http://api:8080",
     "auth": "127.0.0.1:3001",
@@ -44,22 +53,31 @@ def main(volumes: Path, postgres: str, nats: str) -> None:
     credentials = Credentials(volumes / "credentials")
     credentials.ensure()
     ensure_secret(credentials.folder / AUDIT_KEY, new_audit_key)
-    passwords = {
-        name: ensure_secret(credentials.folder / f"{name}-password") for name in (*DATABASES, SUPERUSER, "nats")
-    }
-    for service, files in _shares(credentials, passwords, postgres, nats).items():
+    passwords = {name: ensure_secret(credentials.folder / f"{name}-password") for name in (*DATABASES, SUPERUSER)}
+    for service, files in _shares(credentials, passwords, _nats_passwords(credentials), postgres, nats).items():
         for name, value in files.items():
             write_secret(volumes / f"secrets-{service}" / name, value)
     copy_shipped(find_shipped(), volumes / "models" / "repository")
     (volumes / "run" / "endpoints.json").write_text(json.dumps(ENDPOINTS, indent=2) + "\n")
 
 
+def _nats_passwords(credentials: Credentials) -> dict[str, str]:
+    """Return the password of each user of NATS; that of the user of earlier releases only if there is one."""
+    passwords = {user.name: ensure_secret(credentials.folder / password_file(user.name)) for user in USERS}
+    earlier = credentials.folder / password_file(EARLIER_USER)
+    return passwords | ({EARLIER_USER: earlier.read_text().strip()} if earlier.exists() else {})
+
+
 def _shares(
-    credentials: Credentials, passwords: Mapping[str, str], postgres: str, nats: str
+    credentials: Credentials,
+    passwords: Mapping[str, str],
+    nats_passwords: Mapping[str, str],
+    postgres: str,
+    nats: str,
 ) -> dict[str, dict[str, str]]:
     """Return service → file name → secret: only the secrets that the service needs."""
     dsn = {f"{name}-dsn": f"postgresql://{name}:{passwords[name]}@{postgres}/{name}" for name in DATABASES}
-    bus = {"nats-url": f"nats://{NATS_USER}:{passwords['nats']}@{nats}"}
+    bus = {user: {"nats-url": f"nats://{user}:{password}@{nats}"} for user, password in nats_passwords.items()}
     public = _read(credentials.token_public_key)
     return {
         "control": {
@@ -73,12 +91,13 @@ def _shares(
             ),
             "auth-dsn": dsn["auth-dsn"],
             "cameras-dsn": dsn["cameras-dsn"],
-            **bus,
+            **bus[CONTROL],
         },
-        "analytics": {**public, "analytics-dsn": dsn["analytics-dsn"], **bus},
-        "worker": {**_read(credentials.worker_token, credentials.triton_secret), **bus},
+        "ingest": {"analytics-dsn": dsn["analytics-dsn"], **bus[INGEST]},
+        "api": {**public, "analytics-dsn": dsn["analytics-dsn"], **bus[API]},
+        "worker": {**_read(credentials.worker_token, credentials.triton_secret), **bus[WORKER]},
         "triton": _read(credentials.triton_secret),
-        "nats": {"authorization.conf": f"user: {NATS_USER}\npassword: {json.dumps(passwords['nats'])}"},
+        "nats": {"authorization.conf": users_block(nats_passwords)},
         "audit": {"superuser-dsn": f"postgresql://{SUPERUSER}:{passwords[SUPERUSER]}@{postgres}/auth"},
         "postgres": {f"{name}-password": passwords[name] for name in (*DATABASES, SUPERUSER)},
     }

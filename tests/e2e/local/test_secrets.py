@@ -89,10 +89,10 @@ def commands_show(system: System) -> dict[str, str]:
 
 async def connected(system: System) -> NatsClient:
     port = ports_of(system)["nats"]
-    password = (system.data / "credentials" / "nats-password").read_text().strip()
+    password = (system.data / "credentials" / "nats-operator-password").read_text().strip()
     return await nats.connect(
         f"tls://127.0.0.1:{port}",
-        user="countline",
+        user="operator",
         password=password,
         tls=Authority(system.data / "certs").files("cli").client_context(),
         tls_handshake_first=True,

@@ -146,7 +146,7 @@ async def stack(
     async with AsyncExitStack() as cleanup:
         plane = await cleanup.enter_async_context(ControlPlane(control, SERVICES))
         settings = ApiSettings(
-            nats_url=nats_server.url,
+            nats_url=nats_server.url_of("api"),
             analytics_dsn=analytics_dsn,
             token_public_key_file=tmp_path / "key.pub",
             gateway_trusted_proxies="127.0.0.1/32",

@@ -209,27 +209,28 @@ class TestNats:
         self, authority: Authority, stranger: Authority, tmp_path: Path
     ) -> None:
         async with running_nats(tmp_path, authority.files("nats")) as (server, process):
-            client = await bus.connect(server.url, "good", tls=authority.files("worker"))
+            url = server.url_of("operator")
+            client = await bus.connect(url, "good", tls=authority.files("worker"))
             await client.flush()
-            plain = server.url.replace("tls://", "nats://")
+            plain = url.replace("tls://", "nats://")
             refused = (
                 (plain, None, "requires TLS"),
-                (server.url, stranger.files("cli"), "is signed by a CA that"),
-                (server.url, without_certificate(authority), "requires a client certificate"),
-                (server.url, with_foreign_certificate(authority, stranger), "refuses the client certificate"),
+                (url, stranger.files("cli"), "is signed by a CA that"),
+                (url, without_certificate(authority), "requires a client certificate"),
+                (url, with_foreign_certificate(authority, stranger), "refuses the client certificate"),
             )
-            for url, files, message in refused:
+            for address, files, message in refused:
                 with pytest.raises(UnavailableError, match=message) as caught:
-                    await bus.connect(url, "bad", tls=files)
+                    await bus.connect(address, "bad", tls=files)
                 assert caught.value.hint
             with pytest.raises(InvalidInputError, match="no CA is set"):
-                await bus.connect(server.url, "bad")
+                await bus.connect(url, "bad")
             with pytest.raises(InvalidInputError, match="some addresses of NATS have TLS"):
-                await bus.connect(f"{server.url},{plain}", "bad", tls=authority.files("worker"))
+                await bus.connect(f"{url},{plain}", "bad", tls=authority.files("worker"))
             # Certificates are renewed on both sides. NATS may close connections when it reloads; clients come back.
             authority.renew(["nats", "worker"])
             process.send_signal(signal.SIGHUP)
-            other = await bus.connect(server.url, "other", tls=authority.files("worker"))
+            other = await bus.connect(url, "other", tls=authority.files("worker"))
             await other.close()
             async with asyncio.timeout(20):
                 while True:

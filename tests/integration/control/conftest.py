@@ -9,6 +9,7 @@ import grpc
 import pytest
 from tests.fixtures.control.auth import PASSWORD, Auth, Clock
 from tests.fixtures.control.schemas import control_database
+from tests.fixtures.nats import as_user
 from tests.fixtures.postgres import PostgresServer
 
 from countline.v1 import (
@@ -25,6 +26,7 @@ from countline.v1 import (
     workers_pb2_grpc,
 )
 from countline_common.access.scopes import EVERYTHING, Held, Scope
+from countline_common.data.bus_users import CONTROL
 from countline_common.grpc import tokens
 from countline_common.grpc.authorization import bearer_metadata
 from countline_common.secrets.master_keys import new_master_key
@@ -144,7 +146,7 @@ def make_settings(keys: tuple[Path, Path], tmp_path: Path) -> Callable[..., Cont
     """Settings for free ports. Callers get tokens directly: creating users would take time."""
 
     def make(dsn: str, **changes: object) -> ControlSettings:
-        values = {
+        values: dict[str, object] = {
             "auth_address": "127.0.0.1:0",
             "cameras_address": "127.0.0.1:0",
             "models_address": "127.0.0.1:0",
@@ -158,8 +160,11 @@ def make_settings(keys: tuple[Path, Path], tmp_path: Path) -> Callable[..., Cont
             "master_key": MASTER_KEY,
             "token_public_key_file": keys[1],
             "lease_s": LEASE_S,
+            **changes,
         }
-        return ControlSettings(**{**values, **changes})
+        if isinstance(url := changes.get("nats_url"), str):
+            values["nats_url"] = as_user(url, CONTROL)
+        return ControlSettings(**values)
 
     return make
 

@@ -69,9 +69,9 @@ def pids(data: DataFolder) -> dict[str, int]:
 
 async def publish(data: DataFolder, payload: bytes) -> bool:
     """Whether JetStream stored a message."""
-    password = ensure_secret(data.credentials / "nats-password")
+    password = ensure_secret(data.credentials / "nats-operator-password")
     port = json.loads((data.run / "ports.json").read_text())["nats"]
-    client = await nats.connect(f"nats://countline:{password}@127.0.0.1:{port}")
+    client = await nats.connect(f"nats://operator:{password}@127.0.0.1:{port}")
     try:
         js = client.jetstream()
         await ensure_streams(js)

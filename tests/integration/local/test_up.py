@@ -17,6 +17,7 @@ from tests.fixtures.forked.command import countline as forked_countline
 from tests.fixtures.local.processes import alive, descendants, segments_of, wait_until
 from tests.fixtures.repository import REPOSITORY
 
+from countline_common.data.bus_users import USERS
 from countline_common.settings import DataFolder
 from countline_local.parts.postgres import PostgresServer
 from countline_local.up.state import read_status
@@ -147,9 +148,10 @@ def test_everything_listens_on_127_0_0_1_alone(up: Running) -> None:
 
 def test_credentials_can_be_read_by_nobody_else(up: Running) -> None:
     files = list((up.data / "credentials").iterdir())
-    assert {"admin-password", "token-key.pem", "token-key.pub.pem", "worker-token", "nats-password"} <= {
-        path.name for path in files
-    }
+    names = {path.name for path in files}
+    assert {"admin-password", "token-key.pem", "token-key.pub.pem", "worker-token"} <= names
+    assert {f"nats-{user.name}-password" for user in USERS} <= names
+    assert "nats-password" not in names, "the one of earlier releases, which all parts shared"
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     assert stat.S_IMODE((up.data / "nats" / "nats-server.conf").stat().st_mode) == 0o600
 

@@ -135,7 +135,7 @@ def test_each_service_mounts_the_secrets_of_its_own_and_only_init_all_of_them():
         for name in SERVICES
     }
     assert mounted.pop("init") == {
-        "credentials", "secrets-control", "secrets-analytics", "secrets-worker", "secrets-triton",
+        "credentials", "secrets-control", "secrets-ingest", "secrets-api", "secrets-worker", "secrets-triton",
         "secrets-nats", "secrets-postgres", "secrets-audit",
     }  # fmt: skip
     assert {name: found for name, found in mounted.items() if found} == {
@@ -145,8 +145,8 @@ def test_each_service_mounts_the_secrets_of_its_own_and_only_init_all_of_them():
         "triton": {"secrets-triton"},
         "triton-gpu": {"secrets-triton"},
         "control-plane": {"secrets-control"},
-        "ingest": {"secrets-analytics"},
-        "api": {"secrets-analytics"},
+        "ingest": {"secrets-ingest"},
+        "api": {"secrets-api"},
         "worker": {"secrets-worker"},
         "worker-gpu": {"secrets-worker"},
     }

@@ -1,6 +1,7 @@
 """What the service `init` puts into the volumes."""
 
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from tests.fixtures.docker.images import DOCKER, load
 
 from countline_common.grpc.tokens import TokenVerifier
 from countline_control.audit.setup import audit_signer
+from countline_local.parts.nats import find_binary
 
-VOLUMES = ("credentials", "secrets-control", "secrets-analytics", "secrets-worker", "secrets-triton",
+VOLUMES = ("credentials", "secrets-control", "secrets-ingest", "secrets-api", "secrets-worker", "secrets-triton",
            "secrets-nats", "secrets-postgres", "secrets-audit",
            "models", "run")  # fmt: skip
 
@@ -47,7 +49,8 @@ def test_each_service_gets_the_secrets_of_its_own(volumes: Path):
             "token-key.pub.pem",
             "triton-secret",
         ],
-        "secrets-analytics": ["analytics-dsn", "nats-url", "token-key.pub.pem"],
+        "secrets-ingest": ["analytics-dsn", "nats-url"],
+        "secrets-api": ["analytics-dsn", "nats-url", "token-key.pub.pem"],
         "secrets-worker": ["nats-url", "triton-secret", "worker-token"],
         "secrets-triton": ["triton-secret"],
         "secrets-nats": ["authorization.conf"],
@@ -74,7 +77,7 @@ def test_passwords_differ_and_fit_the_addresses_that_carry_them(volumes: Path):
     found = secrets(volumes)
     passwords = {name: found[f"secrets-postgres/{name}-password"].strip() for name in ("auth", "cameras", "analytics")}
     assert len({*passwords.values(), found["secrets-postgres/postgres-password"].strip()}) == 4
-    for volume, name in (("control", "auth"), ("control", "cameras"), ("analytics", "analytics")):
+    for volume, name in (("control", "auth"), ("control", "cameras"), ("ingest", "analytics"), ("api", "analytics")):
         address = f"postgresql://{name}:{passwords[name]}@postgres:5432/{name}"
         assert found[f"secrets-{volume}/{name}-dsn"].strip() == address
     superuser = found["secrets-postgres/postgres-password"].strip()
@@ -82,7 +85,7 @@ def test_passwords_differ_and_fit_the_addresses_that_carry_them(volumes: Path):
 
 
 def test_the_worker_is_known_by_the_key_that_analytics_has(volumes: Path):
-    verifier = TokenVerifier.from_file(volumes / "secrets-analytics" / "token-key.pub.pem")
+    verifier = TokenVerifier.from_file(volumes / "secrets-api" / "token-key.pub.pem")
     principal = verifier.verify((volumes / "secrets-worker" / "worker-token").read_text().strip())
     compose = (DOCKER / "compose.yaml").read_text()
     assert f"COUNTLINE_WORKER_NAME: {principal.name}\n" in compose
@@ -98,3 +101,31 @@ def test_the_audit_is_signed_with_a_key_that_is_in_the_backup(volumes: Path):
 
 def test_the_shipped_models_are_there_for_triton(volumes: Path):
     assert (volumes / "models" / "repository" / "demo_detector" / "config.pbtxt").is_file()
+
+
+def test_each_service_is_a_user_of_nats_of_its_own(volumes: Path):
+    found = secrets(volumes)
+    urls = {name: found[f"secrets-{name}/nats-url"].strip() for name in ("control", "ingest", "api", "worker")}
+    assert len({url.partition("@")[0].rpartition(":")[2] for url in urls.values()}) == 4
+    authorization = found["secrets-nats/authorization.conf"]
+    for name, url in urls.items():
+        user, _, password = url.removeprefix("nats://").partition("@")[0].partition(":")
+        assert (user, f'user: "{name}"\n    password: "{password}"' in authorization) == (name, True)
+    assert "credentials/nats-password" not in found
+    assert '"countline"' not in authorization, "the user of earlier releases, for whom there is no file here"
+
+
+def test_nats_accepts_the_users_also_those_of_an_earlier_release(volumes: Path):
+    (volumes / "credentials" / "nats-password").write_text("of-before\n")
+    fill(volumes)
+    assert 'user: "countline"\n    password: "of-before"' in secrets(volumes)["secrets-nats/authorization.conf"]
+    folder = volumes / "etc" / "nats"
+    folder.mkdir(parents=True)
+    configuration = (DOCKER / "nats" / "nats-server.conf").read_text()
+    assert "include ../../secrets/authorization.conf" in configuration
+    (folder / "countline.conf").write_text(configuration)
+    (volumes / "secrets").symlink_to("secrets-nats")
+    done = subprocess.run(
+        [find_binary(), "-t", "-c", folder / "countline.conf"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
