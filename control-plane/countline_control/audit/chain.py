@@ -8,9 +8,11 @@ that evolve.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import accumulate
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -150,12 +152,15 @@ class ChainCheck:
         stored: checkpoints beside the rows.
         published: checkpoints that JetStream keeps; None if it could not be read.
         published_until_us: JetStream must have the checkpoints that were signed before this time.
+        suspects: first and last rows of spans whose signatures are checked, although a checkpoint covers them. The
+            findings of the audit name them (`findings`). A finding cannot accuse a row that the audit signed.
     """
 
     public: AuditPublicKey
     stored: frozenset[Checkpoint]
     published: frozenset[Checkpoint] | None = None
     published_until_us: int = 0
+    suspects: Sequence[tuple[int, int]] = ()
     faults: list[ChainFault] = field(default_factory=list)
     rows: int = 0
     first: int = 0
@@ -165,8 +170,14 @@ class ChainCheck:
     """Hash of the row before; None behind a gap, where it is unknown."""
     _good: list[Checkpoint] = field(default_factory=list)
     _expected: dict[int, set[bytes]] = field(default_factory=dict)
+    _starts: list[int] = field(default_factory=list)
+    _ends: list[int] = field(default_factory=list)
+    """The last row of any span that begins up to the start at the same place."""
 
     def __post_init__(self) -> None:
+        spans = sorted(self.suspects)
+        self._starts = [first for first, _ in spans]
+        self._ends = list(accumulate((last for _, last in spans), max))
         published = self.published or frozenset()
         for checkpoint in sorted(self.stored | published, key=lambda each: (each.sequence, each.at_us)):
             if self.public.signs(checkpoint):
@@ -189,7 +200,7 @@ class ChainCheck:
             self._begin(link.sequence) if self.rows == 0 else self._follow(link.sequence)
             if self._hash is not None and hash_of(self._hash, link.sequence, link.text) != link.hash:
                 self._report(FaultKind.CHANGED, link.sequence, "the row or its place differs from its hash")
-            elif link.sequence > self.signed_until and not self.public.signs_row(link):
+            elif self._needs_signature(link.sequence) and not self.public.signs_row(link):
                 self._report(FaultKind.INSERTED, link.sequence, "the row has no valid signature of the audit")
             if any(each != link.hash for each in self._expected.get(link.sequence, ())):
                 self._report(FaultKind.REPLACED, link.sequence, "the row differs from a signed checkpoint")
@@ -204,6 +215,13 @@ class ChainCheck:
             self._report(
                 FaultKind.CUT_OFF, self.last + 1, f"rows {self.last + 1} to {until} are missing at the end of the chain"
             )
+
+    def _needs_signature(self, sequence: int) -> bool:
+        """Whether no checkpoint vouches for a row. Checking every signature would take minutes."""
+        if sequence > self.signed_until:
+            return True
+        found = bisect_right(self._starts, sequence)
+        return found > 0 and sequence <= self._ends[found - 1]
 
     def _begin(self, sequence: int) -> None:
         """Check that the rows before the first one were purged."""
@@ -266,17 +284,51 @@ class HeadSearch:
         return False
 
 
-def first_doubtful(
-    public: AuditPublicKey, previous: bytes, after: int, links: Iterable[Link], *, unsigned: bool = False
-) -> int:
-    """Return the sequence of the first row that the audit did not chain behind the row `after`; 0 if there is none.
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Rows of which the audit finds, before it signs them, that it did not write them, or not so."""
 
-    A checkpoint must not sign such a row: it would hide a row that somebody inserted. With `unsigned`, rows without a
-    signature are good: those of earlier releases, which come before the first checkpoint.
+    kind: FaultKind
+    first: int
+    last: int
+
+
+@dataclass(slots=True)
+class UnsignedRows:
+    """Looks at the rows behind the last checkpoint before the next one is signed: `add` them in order.
+
+    Args:
+        public: checks signatures.
+        last: sequence of the last checkpoint; 0 if there is none.
+        hash: of the row at this sequence.
+        unsigned: whether rows without a signature are good: those of earlier releases, which come before the first
+            checkpoint.
     """
-    for sequence, link in enumerate(links, after + 1):
-        is_ours = link.sequence == sequence and hash_of(previous, sequence, link.text) == link.hash
-        if not is_ours or not (public.signs_row(link) or (unsigned and not link.signature)):
-            return sequence
-        previous = link.hash
-    return 0
+
+    public: AuditPublicKey
+    last: int
+    hash: bytes
+    unsigned: bool = False
+    ours: Link | None = None
+    """The last row that the audit wrote, and that stands where it wrote it."""
+    doubts: list[Doubt] = field(default_factory=list)
+
+    def add(self, links: Iterable[Link]) -> None:
+        """Look at the next rows."""
+        for link in links:
+            follows = link.sequence == self.last + 1
+            if not follows:
+                self.doubt(FaultKind.MISSING, self.last + 1, link.sequence - 1)
+            if not self.public.signs_row(link) and not (self.unsigned and not link.signature):
+                self.doubt(FaultKind.INSERTED, link.sequence, link.sequence)
+            elif follows and hash_of(self.hash, link.sequence, link.text) != link.hash:
+                self.doubt(FaultKind.CHANGED, link.sequence, link.sequence)
+            elif follows:
+                self.ours = link
+            self.last, self.hash = link.sequence, link.hash
+
+    def doubt(self, kind: FaultKind, first: int, last: int) -> None:
+        """Note a doubt. Neighbours of one kind are one doubt, lest many rows need many findings."""
+        if self.doubts and (self.doubts[-1].kind, self.doubts[-1].last) == (kind, first - 1):
+            first = self.doubts.pop().first
+        self.doubts.append(Doubt(kind, first, last))

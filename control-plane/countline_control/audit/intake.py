@@ -19,8 +19,9 @@ from countline_common.data.database import refuses_values
 from countline_common.data.dead_letters import put_aside
 from countline_common.data.following import StreamFollower
 from countline_control.audit import store
-from countline_control.audit.chain import AuditSigner, chained
-from countline_control.audit.messages import hashed_text
+from countline_control.audit.chain import AuditSigner
+from countline_control.audit.findings import is_finding
+from countline_control.audit.writing import write_rows
 from countline_control.database import Database
 
 DURABLE: Final = "audit"
@@ -92,27 +93,23 @@ class AuditIntake(StreamFollower):
         """Chain the rows that are new."""
         if not rows:
             return
-        by_id = {row.row_id: row for row in rows}
         async with self._database.begin() as connection:
             await store.lock_chain(connection)
-            known = await store.known(connection, list(by_id))
-            texts = [hashed_text(row) for row_id, row in by_id.items() if row_id not in known]
-            while texts:
-                sequence, hashed, room = await store.head(connection, self._signer.public)
-                now, texts = texts[:room], texts[room:] if room is not None else []
-                await store.append(connection, chained(hashed, sequence, now, self._signer))
+            await write_rows(connection, self._signer, rows)
 
 
 def row_from(subject: str, data: bytes) -> audit_pb2.AuditRow:
     """Decode the row that a service published.
 
     Raises:
-        ValueError: it is no row, or it is of a method that another service serves.
+        ValueError: it is no row, it is of a method that another service serves, or it claims to be a finding.
     """
     try:
         row = audit_pb2.AuditRow.FromString(data)
     except DecodeError as error:
         raise ValueError(str(error)) from error
+    if is_finding(row):
+        raise ValueError("only the audit itself records what it finds")
     service = row.method.partition("/")[0]
     expected = audit_subject(SENDERS.get(service, AUTH))
     if row.method != SYSTEM and subject != expected:

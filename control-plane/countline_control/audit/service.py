@@ -23,6 +23,7 @@ from countline_common.redaction import redact
 from countline_common.times import MICROSECONDS
 from countline_control.audit import messages, store
 from countline_control.audit.chain import AuditPublicKey, ChainCheck, Checkpoint
+from countline_control.audit.findings import spans
 from countline_control.audit.store import RowFilter, StoredRow
 from countline_control.audit.upkeep import published_checkpoints
 from countline_control.database import Database
@@ -108,7 +109,8 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         due_us = round((time.time() - PUBLISHED_WITHIN_S) * MICROSECONDS)
         published = await self._published()
         stored = await self._database.read(lambda connection: store.checkpoints_behind(connection, 0))
-        check = ChainCheck(self._public, frozenset(stored), published, due_us)
+        suspects = spans(await self._database.read(store.findings))
+        check = ChainCheck(self._public, frozenset(stored), published, due_us, suspects)
         async for rows in self._pages():
             await asyncio.to_thread(check.add, store.links(rows))
         check.finish()

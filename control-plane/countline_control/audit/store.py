@@ -10,8 +10,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from countline_common.audit.calls import SYSTEM
 from countline_common.data.audit_rights import IS_PROTECTED
 from countline_control.audit.chain import GENESIS, AuditPublicKey, Checkpoint, HeadSearch, Link
+from countline_control.audit.findings import AUDITOR
 from countline_control.audit.tables import audit_logs, checkpoints
 
 LOCK: Final = 0x61756469
@@ -79,9 +81,11 @@ async def append(connection: AsyncConnection, links: Iterable[Link]) -> None:
         await connection.execute(insert(audit_logs), values)
 
 
-async def rows_behind(connection: AsyncConnection, after: int, limit: int) -> list[StoredRow]:
-    """Return rows in order of the chain."""
+async def rows_behind(connection: AsyncConnection, after: int, limit: int, until: int | None = None) -> list[StoredRow]:
+    """Return rows in order of the chain, up to the row `until`."""
     query = select(audit_logs).where(audit_logs.c.sequence > after).order_by(audit_logs.c.sequence).limit(limit)
+    if until is not None:
+        query = query.where(audit_logs.c.sequence <= until)
     return [_stored(row) for row in (await connection.execute(query)).mappings()]
 
 
@@ -119,6 +123,14 @@ def _conditions(wanted: RowFilter) -> Iterator[ColumnElement[bool]]:
         yield columns.at_us >= wanted.start_us
     if wanted.end_us is not None:
         yield columns.at_us < wanted.end_us
+
+
+async def findings(connection: AsyncConnection, since_us: int = 0) -> list[str]:
+    """Return the resource of each finding of the audit about its own rows (`findings`), the oldest first."""
+    columns = audit_logs.c
+    conditions = (columns.actor_name == AUDITOR, columns.method == SYSTEM, columns.at_us >= since_us)
+    query = select(columns.resource).where(*conditions).order_by(columns.sequence)
+    return [str(resource) for resource in (await connection.execute(query)).scalars()]
 
 
 async def row_at(connection: AsyncConnection, sequence: int) -> StoredRow | None:

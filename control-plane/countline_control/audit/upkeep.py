@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -11,17 +11,29 @@ from google.protobuf.message import DecodeError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import audit_pb2
 from countline_common.data.bus import AUDIT_CHECKPOINTS, CHECKPOINT_SUBJECTS, checkpoint_subject
 from countline_common.data.database import is_away
 from countline_common.logs import get_logger
 from countline_common.redaction import redact
+from countline_common.resilience.vitality import forget_problem, record_problem
 from countline_common.times import MICROSECONDS, to_datetime
 from countline_common.waiting import happens
 from countline_control.audit import store
-from countline_control.audit.chain import AuditPublicKey, AuditSigner, Checkpoint, first_doubtful
+from countline_control.audit.chain import (
+    AuditPublicKey,
+    AuditSigner,
+    Checkpoint,
+    Doubt,
+    FaultKind,
+    Link,
+    UnsignedRows,
+)
+from countline_control.audit.findings import finding, spans
 from countline_control.audit.messages import checkpoint_message, checkpoint_of
+from countline_control.audit.writing import write_rows
 from countline_control.database import Database
 
 PERIOD_S: Final = 60.0
@@ -30,6 +42,10 @@ PUBLISH_TIMEOUT_S: Final = 5.0
 SIGN_PAGE: Final = 1000
 READ_BATCH: Final = 1000
 READ_WAIT_S: Final = 2.0
+SHOWN_FOR_S: Final = 7 * 24 * 3600.0
+PROBLEM: Final = "audit"
+"""Name in the health of the process."""
+VERIFY: Final = "run: countline audit verify"
 
 _log = get_logger(__name__)
 
@@ -69,6 +85,7 @@ class AuditUpkeep:
         """Let `run` end."""
         self._stopping = True
         self._wake.set()
+        forget_problem(PROBLEM)
 
     def retention_changed(self) -> None:
         """Purge now and not in an hour."""
@@ -92,25 +109,52 @@ class AuditUpkeep:
             await happens(self._wake, self._period_s)
 
     async def sign(self) -> Checkpoint | None:
-        """Sign the end of the chain, or the row before the first one that is not ours; None if that is signed."""
+        """Sign the last row that the audit wrote; None if that is signed.
+
+        Rows of somebody else before it are recorded as findings first: behind them the chain goes on.
+        """
         async with self._database.begin() as connection:
             await store.lock_chain(connection)
-            signed, hashed = await store.last_signed(connection, self._signer.public)
-            sequence = signed
-            while rows := await store.rows_behind(connection, sequence, SIGN_PAGE):
-                links = store.links(rows)
-                check = partial(first_doubtful, self._signer.public, hashed, sequence, links, unsigned=signed == 0)
-                if doubtful := await asyncio.to_thread(check):
-                    _log.error("audit.tampered", sequence=doubtful, hint="run: countline audit verify")
-                    links = links[: doubtful - sequence - 1]
-                if links:
-                    sequence, hashed = links[-1].sequence, links[-1].hash
-                if doubtful:
-                    break
-            if sequence == signed:
+            rows, until = await self._unsigned(connection)
+            last = rows.ours
+            if rows.doubts:
+                last = await self._record(connection, rows.doubts)
+            await self._show(connection, until if last is None else max(until, last.sequence))
+            if last is None:
                 return None
-            checkpoint = self._signer.checkpoint(sequence, hashed, self._now_us())
+            checkpoint = self._signer.checkpoint(last.sequence, last.hash, self._now_us())
             return checkpoint if await store.add_checkpoint(connection, checkpoint) else None
+
+    async def _unsigned(self, connection: AsyncConnection) -> tuple[UnsignedRows, int]:
+        """Look at the rows behind the last checkpoint, up to the end of the chain; return that end too."""
+        public = self._signer.public
+        signed, hashed = await store.last_signed(connection, public)
+        stored = await store.row_at(connection, signed)
+        rows = UnsignedRows(public, signed, stored.link.hash if stored else hashed, unsigned=signed == 0)
+        until, _, _ = await store.head(connection, public)
+        while found := await store.rows_behind(connection, rows.last, SIGN_PAGE, until):
+            if stored is not None and stored.link.hash != hashed and not rows.doubts:
+                rows.doubt(FaultKind.REPLACED, signed, signed)
+            await asyncio.to_thread(rows.add, store.links(found))
+        return rows, until
+
+    async def _record(self, connection: AsyncConnection, doubts: Sequence[Doubt]) -> Link | None:
+        for doubt in doubts:
+            _log.error("audit.tampered", kind=doubt.kind, first=doubt.first, last=doubt.last, hint=VERIFY)
+        return await write_rows(connection, self._signer, [finding(doubt, self._clock()) for doubt in doubts])
+
+    async def _show(self, connection: AsyncConnection, until: int) -> None:
+        """Let the health of the process show findings for a week, and rows behind a gap as long as they are there."""
+        found = spans(await store.findings(connection, self._now_us() - round(SHOWN_FOR_S * MICROSECONDS)))
+        stray = await store.rows_behind(connection, until, 1)
+        if stray:
+            _log.error("audit.tampered", kind="stray", first=stray[0].link.sequence, hint=VERIFY)
+            found.append((stray[0].link.sequence, stray[0].link.sequence))
+        if not found:
+            forget_problem(PROBLEM)
+            return
+        more = f" and {len(found) - 1} more places" if len(found) > 1 else ""
+        record_problem(PROBLEM, f"somebody changed the audit at row {found[-1][0]}{more}; {VERIFY}")
 
     async def publish(self) -> None:
         """Publish the checkpoints that JetStream lacks."""

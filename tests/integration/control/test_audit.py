@@ -11,6 +11,7 @@ import grpc
 import nats
 import psycopg
 import pytest
+import structlog
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 from psycopg import sql
 from tests.fixtures.analytics.stack import until
@@ -23,6 +24,7 @@ from countline.v1.cameras_pb2 import Site
 from countline_common.data import bus
 from countline_common.data.database import migrate
 from countline_common.grpc.errors import from_rpc_error
+from countline_common.resilience.vitality import problems
 from countline_common.times import to_timestamp
 from countline_control.audit import store
 from countline_control.audit.chain import AuditSigner, new_audit_key
@@ -301,18 +303,57 @@ async def test_a_chain_that_is_made_anew_is_found(control: Control, audit: Audit
     await client.close()
 
 
-async def test_a_checkpoint_is_not_signed_over_a_row_that_somebody_inserted(control: Control, audit: Audit) -> None:
+INSERTED_ROW = """INSERT INTO audit.audit_logs (sequence, hashed_text, hash, signature)
+    SELECT {0}, '{{"id":"x{0}"}}', sha256(hash || convert_to(E'{0}\\n{{"id":"x{0}"}}', 'UTF8')), ''
+    FROM audit.audit_logs WHERE sequence = {0} - 1"""
+
+
+async def found_faults(control: Control) -> list[tuple[str, int]]:
+    return [(fault.kind, fault.sequence) for fault in (await verified(control)).faults]
+
+
+async def test_the_chain_goes_on_behind_rows_that_somebody_inserted_and_verify_names_exactly_those(
+    control: Control, audit: Audit
+) -> None:
+    """No later row got a checkpoint: removing rows at the end left no trace, for good."""
     await audit.add(1, 2)
     await audit.upkeep.sign()  # unless the control-plane's own upkeep was faster
     assert await audit.signed() == 2
     assert await audit.upkeep.sign() is None, "nothing new"
-    audit.execute(
-        """INSERT INTO audit.audit_logs (sequence, hashed_text, hash, signature)
-           SELECT 3, '{"id":"x"}', sha256(hash || convert_to(E'3\\n{"id":"x"}', 'UTF8')), ''
-           FROM audit.audit_logs WHERE sequence = 2"""
-    )
-    assert await audit.upkeep.sign() is None
-    assert await _faults(control) == {"inserted"}
+    audit.execute(INSERTED_ROW.format(3), INSERTED_ROW.format(4))
+    assert await found_faults(control) == [("inserted", 3), ("inserted", 4)]
+    with structlog.testing.capture_logs() as lines:
+        assert await audit.upkeep.sign() is not None
+    (line,) = [line for line in lines if line["event"] == "audit.tampered"]
+    assert (line["kind"], line["first"], line["last"]) == ("inserted", 3, 4)
+    assert "row 3" in problems()["audit"]
+    assert "countline audit verify" in problems()["audit"]
+    finding = (await listed(control))[0].row
+    assert (finding.actor.name, finding.resource, finding.outcome) == (
+        "countline audit", "audit/rows/3-4", "TAMPERED",
+    )  # fmt: skip
+    await audit.add(3, 6)
+    await audit.upkeep.sign()
+    assert await audit.upkeep.sign() is None, "the finding is recorded once"
+    assert await audit.signed() == (await verified(control)).last_sequence == 9
+    assert await found_faults(control) == [("inserted", 3), ("inserted", 4)]
+    audit.execute("DELETE FROM audit.audit_logs WHERE sequence = 9")
+    assert ("cut_off", 9) in await found_faults(control)
+
+
+async def test_nobody_else_records_findings(control: Control, audit: Audit, nats_server: NatsServer) -> None:
+    client = await nats.connect(nats_server.url)
+    row = _of("system", 1, resource="audit/rows/1", outcome="TAMPERED")
+    row.actor.name = "countline audit"
+    await client.jetstream().publish(bus.audit_subject("cameras"), row.SerializeToString())
+    good = _of("countline.v1.AuthService/DeleteUser", 2, resource="users/after")
+    await client.jetstream().publish(bus.audit_subject("auth"), good.SerializeToString())
+    await until(lambda: _has(control, "users/after"))
+    assert await resources(control) == ["users/after"]
+    letter = await client.jetstream().get_last_msg(bus.DLQ, "countline.dlq.AUDIT")
+    assert letter.headers is not None
+    assert "only the audit itself" in letter.headers["Countline-Reason"]
+    await client.close()
 
 
 FAR_ROW = """INSERT INTO audit.audit_logs (sequence, hashed_text, hash, signature)
@@ -331,10 +372,11 @@ async def test_rows_are_stored_and_signed_although_somebody_inserted_one_further
     await audit.add(3, 8)
     await audit.upkeep.sign()
     stored = [record.sequence for record in await listed(control)]
-    assert len(stored) == 9
-    assert len({*stored} & {*range(1, 10)}) == 8 + (sequence == 5)
-    assert await audit.signed() == (8 if sequence > 9 else 4)
-    assert await _faults(control) >= ({"missing"} if sequence > 9 else {"changed"})
+    assert len(stored) == 9 + (sequence == 5), "the rows, and the finding about a row that the chain has reached"
+    assert {*stored} >= {*range(1, 9 + 2 * (sequence == 5))}
+    assert await audit.signed() == (8 if sequence > 9 else 10)
+    assert await found_faults(control) >= ([("missing", 9)] if sequence > 9 else [("changed", 5)])
+    assert str(sequence) in problems()["audit"]
     page = audit_pb2.ListAuditRowsRequest(page_size=1)
     page.page_token = (await control.caller("admin").audit.ListAuditRows(page)).next_page_token
     assert len((await control.caller("admin").audit.ListAuditRows(page)).records) == 1

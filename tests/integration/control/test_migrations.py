@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, text
 
 from countline_common.data.database import migrate, url
-from countline_control.audit.chain import GENESIS, AuditSigner, Link, first_doubtful, new_audit_key
+from countline_control.audit.chain import GENESIS, AuditSigner, Link, UnsignedRows, new_audit_key
 from countline_control.serve.plane import SERVICES
 
 
@@ -149,7 +149,9 @@ async def test_rows_of_the_earlier_audit_begin_the_chain(database: str) -> None:
             ]
             links = [Link(row["sequence"], row["hashed_text"], row["hash"], row["signature"]) for row in stored]
             signer = AuditSigner(new_audit_key())
-            assert first_doubtful(signer.public, GENESIS, 0, links, unsigned=True) == 0
+            rows = UnsignedRows(signer.public, 0, GENESIS, unsigned=True)
+            rows.add(links)
+            assert (rows.doubts, rows.ours) == ([], links[-1])
             _downgrade(connection, "countline_control.auth", "auth", "0003")
             back = connection.execute(text("SELECT actor FROM auth.audit ORDER BY audit_id")).scalars().all()
             assert back == ["ann", "bob"]

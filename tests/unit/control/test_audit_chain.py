@@ -1,5 +1,6 @@
 """The chain of the audit: every kind of tampering is found, and an honest chain is intact."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,12 +12,15 @@ from countline_control.audit.chain import (
     AuditSigner,
     ChainCheck,
     Checkpoint,
+    Doubt,
+    FaultKind,
     HeadSearch,
     Link,
+    UnsignedRows,
     chained,
-    first_doubtful,
     new_audit_key,
 )
+from countline_control.audit.findings import finding, is_finding, spans
 
 SIGNER = AuditSigner(new_audit_key())
 STRANGER = AuditSigner(new_audit_key())
@@ -130,13 +134,61 @@ def test_all_rows_may_be_purged() -> None:
     assert faults([], stored={*checkpoints(), purge}) == []
 
 
-def test_a_checkpoint_is_not_made_over_a_row_of_somebody_else() -> None:
-    forged = STRANGER.link(LINKS[-1].hash, 13, "x")
-    assert first_doubtful(SIGNER.public, GENESIS, 0, LINKS) == 0
-    assert first_doubtful(SIGNER.public, LINKS[9].hash, 10, [*LINKS[10:], forged]) == 13
-    unsigned = [replace(link, signature=b"") for link in LINKS]
-    assert first_doubtful(SIGNER.public, GENESIS, 0, unsigned) == 1
-    assert first_doubtful(SIGNER.public, GENESIS, 0, unsigned, unsigned=True) == 0
+def unsigned_rows(links: list[Link], after: int = 0, *, unsigned: bool = False) -> UnsignedRows:
+    rows = UnsignedRows(SIGNER.public, after, LINKS[after - 1].hash if after else GENESIS, unsigned)
+    rows.add(links)
+    return rows
+
+
+INSERTED = [STRANGER.link(LINKS[-1].hash, 13, "x")]
+INSERTED.append(STRANGER.link(INSERTED[0].hash, 14, "y"))
+BEHIND = list(chained(INSERTED[-1].hash, 14, TEXTS[:2], SIGNER))
+
+
+def test_only_rows_of_ours_are_signed_and_others_are_named() -> None:
+    assert (unsigned_rows(LINKS).doubts, unsigned_rows(LINKS).ours) == ([], LINKS[-1])
+    assert unsigned_rows([]).ours is None
+    at_the_end = unsigned_rows([*LINKS[10:], INSERTED[0]], 10)
+    assert (at_the_end.doubts, at_the_end.ours) == ([Doubt(FaultKind.INSERTED, 13, 13)], LINKS[-1])
+    passed = unsigned_rows([*LINKS[10:], *INSERTED, *BEHIND], 10)
+    assert (passed.doubts, passed.ours) == ([Doubt(FaultKind.INSERTED, 13, 14)], BEHIND[-1])
+    bare = [replace(link, signature=b"") for link in LINKS]
+    assert unsigned_rows(bare).doubts == [Doubt(FaultKind.INSERTED, 1, 12)]
+    assert (unsigned_rows(bare, unsigned=True).doubts, unsigned_rows(bare, unsigned=True).ours) == ([], bare[-1])
+
+
+def test_changed_and_missing_rows_are_named_before_they_are_signed() -> None:
+    changed = [replace(link, text="x") if link.sequence == 5 else link for link in LINKS]
+    assert unsigned_rows(changed).doubts == [Doubt(FaultKind.CHANGED, 5, 5)]
+    copied = [*LINKS[:4], replace(LINKS[1], sequence=5), *LINKS[5:]]  # with the good signature of another row
+    assert unsigned_rows(copied).doubts == [Doubt(FaultKind.CHANGED, 5, 6)], "its hash, which row 6 was chained to, too"
+    missing = unsigned_rows([*LINKS[:3], *LINKS[5:]])
+    assert (missing.doubts, missing.ours) == ([Doubt(FaultKind.MISSING, 4, 5)], LINKS[-1])
+
+
+def test_a_row_that_a_checkpoint_covers_is_found_if_a_finding_names_it() -> None:
+    rows = [*LINKS, *INSERTED, *BEHIND]
+    stored = frozenset({SIGNER.checkpoint(16, BEHIND[-1].hash, 1)})
+
+    def found(suspects: Sequence[tuple[int, int]]) -> list[tuple[str, int]]:
+        check = ChainCheck(SIGNER.public, stored, suspects=suspects)
+        check.add(rows)
+        check.finish()
+        return [(str(fault.kind), fault.sequence) for fault in check.faults]
+
+    assert found([(13, 14)]) == found([(13, 13), (1, 20)]) == found([(14, 14), (13, 13)])
+    assert found([(13, 14)]) == [("inserted", 13), ("inserted", 14)]
+    assert found([(14, 14)]) == [("inserted", 14)]
+    assert found([(1, 12), (15, 99)]) == [], "a finding cannot accuse rows of ours"
+
+
+def test_a_finding_names_its_rows() -> None:
+    rows = [finding(Doubt(FaultKind.INSERTED, 7, 7), 1.5), finding(Doubt(FaultKind.MISSING, 8, 12), 1.5)]
+    assert [row.resource for row in rows] == ["audit/rows/7", "audit/rows/8-12"]
+    assert [row.problem for row in rows] == ["row 7: not written by the audit", "row 8-12: missing"]
+    assert spans([row.resource for row in rows]) == [(7, 7), (8, 12)]
+    assert spans(["audit/rows/", "users/7", "audit/rows/7-", "audit/rows/99999999999999999999"]) == []
+    assert all(is_finding(row) for row in rows)
 
 
 def far(sequence: int) -> Link:
