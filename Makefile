@@ -159,6 +159,10 @@ $(STAMPS)/buf: proto/package.json $(STAMPS)/setup
 permissions: $(STAMPS)/dev ## Write docs/permissions.md
 	$(BIN)/python -m tests.fixtures.control.permissions_page
 
+.PHONY: nats-users
+nats-users: $(STAMPS)/dev ## Write docs/nats.md
+	$(BIN)/python -m tests.fixtures.local.nats_page
+
 .PHONY: routes
 routes: $(STAMPS)/dev ## Write docker/gateway/routes.conf
 	$(BIN)/python -m tests.fixtures.docker.gateway_routes
