@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import aiohttp
 import nats
 import nats.errors
 import nats.js.errors
@@ -19,6 +20,7 @@ from countline_common.data import bus
 from countline_common.data.administration_feed import open_bucket
 from countline_common.data.bus_client import BusClient, BusJetStream, NotPermittedError
 from countline_common.data.bus_users import API, CONTROL, INGEST, MODEL_BUCKET, USERS, WORKER
+from countline_common.http.health import HealthServer
 from countline_common.resilience.vitality import problems
 
 NOT_FOR_WORKERS = (
@@ -151,6 +153,29 @@ async def test_a_refusal_is_logged_once_a_connection(streams: NatsServer) -> Non
     (line,) = [line for line in lines if line["event"] == "bus.not_permitted"]
     assert (line["action"], line["subject"]) == ("publish", "countline.domain.user.created")
     assert "docs/nats.md" in line["hint"]
+
+
+async def test_a_refusal_shows_in_the_health_of_the_process_until_the_next_connection(streams: NatsServer) -> None:
+    async def health(path: str) -> tuple[int, dict[str, str]]:
+        async with session.get(f"http://127.0.0.1:{server.port}/{path}") as answer:
+            return answer.status, (await answer.json())["degraded"]
+
+    async with (
+        HealthServer("127.0.0.1:0", {}) as server,
+        aiohttp.ClientSession() as session,
+        connected(streams, WORKER) as worker,
+    ):
+        assert await health("healthz") == (200, {})
+        with pytest.raises(NotPermittedError):
+            await worker.jetstream().publish("countline.domain.user.created", b"x", timeout=10)
+        for path in ("healthz", "readyz"):
+            status, degraded = await health(path)
+            assert status == 200, "a restart does not cure it"
+            assert "publish countline.domain.user.created" in degraded["bus test worker"]
+        await streams.kill()
+        await streams.start()
+        await until(lambda: _true("bus test worker" not in problems()))
+        assert await health("healthz") == (200, {})
 
 
 async def test_what_a_part_may_do_is_asked_of_nats(nats_server: NatsServer) -> None:
