@@ -53,6 +53,11 @@ def enum_word(enum: Any, number: int) -> str:
     return str(value.name).removeprefix(enum_prefix(enum)).lower() if value is not None else str(number)
 
 
+def enum_words(enum: Any) -> dict[str, int]:
+    """The values of an enum by their words, without the unspecified one: `running` for `OBSERVED_STATE_RUNNING`."""
+    return {enum_word(enum, value.number): value.number for value in enum.values if value.number}
+
+
 def enum_prefix(enum: Any) -> str:
     """What the values of an enum begin with, such as `OBSERVED_STATE_`."""
     name = str(enum.name)

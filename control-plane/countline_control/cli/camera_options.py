@@ -1,7 +1,6 @@
 """The options of `countline cameras add` and `countline cameras set`, in groups that both share."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -17,6 +16,7 @@ from countline_common.cli.drawings import (
     QueueOption,
     ZoneOption,
 )
+from countline_common.cli.enum_options import enum_option
 from countline_common.errors import InvalidInputError
 from countline_common.files.text_files import check_file
 from countline_control.cameras.sources import file_url
@@ -26,22 +26,6 @@ from countline_counting.limits import MAX_TRACK_AGE_S
 _SOURCE: Final = "Source"
 _MODEL: Final = "Model"
 _REMOVAL: Final = "Removal"
-
-
-class PlaybackOption(StrEnum):
-    """How a source is played."""
-
-    LIVE = "live"
-    REALTIME = "realtime"
-    FAST = "fast"
-    LOOP = "loop"
-
-
-class TransportOption(StrEnum):
-    """The transport of an RTSP stream."""
-
-    TCP = "tcp"
-    UDP = "udp"
 
 
 _Texts = list[str] | None
@@ -107,14 +91,17 @@ class SourceOptions:
     """How the source is read."""
 
     playback: Annotated[
-        PlaybackOption | None,
-        typer.Option(
-            "--playback", help="Playback mode; for new streams live, for new files realtime.", rich_help_panel=_SOURCE
+        Playback.ValueType | None,
+        enum_option(
+            Playback,
+            "--playback",
+            help="Playback mode; for new streams live, for new files realtime.",
+            rich_help_panel=_SOURCE,
         ),
     ] = None
     transport: Annotated[
-        TransportOption | None,
-        typer.Option("--transport", help="RTSP transport; for new cameras tcp.", rich_help_panel=_SOURCE),
+        RtspTransport.ValueType | None,
+        enum_option(RtspTransport, "--transport", help="RTSP transport; for new cameras tcp.", rich_help_panel=_SOURCE),
     ] = None
     recorded_at: Annotated[
         str | None,
@@ -174,8 +161,8 @@ def changes_of(
         min_track_score=counting.min_track_score,
         anchor=counting.anchor,
         ground=tuple(geometry.ground or ()) if geometry.ground or removal.rm_ground else None,
-        playback=Playback.Value(f"PLAYBACK_{source.playback.name}") if source.playback else None,
-        rtsp_transport=RtspTransport.Value(f"RTSP_TRANSPORT_{source.transport.name}") if source.transport else None,
+        playback=source.playback,
+        rtsp_transport=source.transport,
         recorded_at=source.recorded_at,
     )
 

@@ -1,37 +1,16 @@
 """What people call cameras, where they hang, and by what `countline cameras list` finds them."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
 
+from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import Camera, CameraStatus, GeoPosition, ListCamerasRequest, ObservedState
+from countline_common.cli.enum_options import enum_option
 from countline_common.errors import InvalidInputError
 
 _PLACE: Final = "Name and place"
-
-
-class StatusOption(StrEnum):
-    """What is wanted of a camera."""
-
-    ACTIVE = "active"
-    INACTIVE = "inactive"
-    PAUSED = "paused"
-    RETIRED = "retired"
-
-
-class ObservedOption(StrEnum):
-    """What is observed of a camera."""
-
-    WAITING = "waiting"
-    PROBING = "probing"
-    STARTING = "starting"
-    RUNNING = "running"
-    DEGRADED = "degraded"
-    OFFLINE = "offline"
-    FAILED = "failed"
-    FINISHED = "finished"
 
 
 @dataclass(frozen=True)
@@ -91,9 +70,12 @@ class FilterOptions:
     """Which cameras are listed, and in which order."""
 
     site: Annotated[str, typer.Option("--site", help="Only cameras of this site.")] = ""
-    status: Annotated[StatusOption | None, typer.Option("--status", help="Only cameras with this status.")] = None
+    status: Annotated[
+        CameraStatus.ValueType | None, enum_option(CameraStatus, "--status", help="Only cameras with this status.")
+    ] = None
     observed: Annotated[
-        ObservedOption | None, typer.Option("--observed", help="Only active cameras in this state.")
+        ObservedState.ValueType | None,
+        enum_option(ObservedState, "--observed", help="Only active cameras in this state."),
     ] = None
     location: Annotated[str, typer.Option("--location", help="Only cameras whose location contains this text.")] = ""
     worker: Annotated[str, typer.Option("--worker", help="Only cameras that this worker holds.")] = ""
@@ -108,8 +90,8 @@ def filter_of(shown: FilterOptions) -> ListCamerasRequest:
     """Return the request for these cameras."""
     return ListCamerasRequest(
         site_id=shown.site,
-        status=CameraStatus.Value(f"CAMERA_STATUS_{shown.status.name if shown.status else 'UNSPECIFIED'}"),
-        observed=ObservedState.Value(f"OBSERVED_STATE_{shown.observed.name if shown.observed else 'UNSPECIFIED'}"),
+        status=shown.status or cameras_pb2.CAMERA_STATUS_UNSPECIFIED,
+        observed=shown.observed or cameras_pb2.OBSERVED_STATE_UNSPECIFIED,
         location=shown.location,
         worker_id=shown.worker,
         model=shown.model,

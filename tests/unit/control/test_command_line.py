@@ -13,6 +13,7 @@ from countline_common.cli.app import app
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.grpc.paging import next_token, page
 from countline_common.grpc.texts import text_problem
+from countline_common.http.rest_json import enum_word, enum_words
 from countline_control.cli.camera_view import row
 from countline_control.cli.changes import Changes, changed_spec
 from countline_control.cli.geometry import parse_anchor, parse_line, parse_zone, write_ground, write_points
@@ -199,3 +200,20 @@ def test_the_list_of_cameras_shows_that_a_worker_does_not_keep_up(
     )
     camera = Camera(camera_id="door", spec=cameras_pb2.CameraSpec(processing_rate=rate), observed=observed)
     assert str(row(camera)[5]) == shown
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "enum"),
+    [
+        ("list", "--status", cameras_pb2.CameraStatus),
+        ("list", "--observed", cameras_pb2.ObservedState),
+        ("add", "--playback", cameras_pb2.Playback),
+        ("add", "--transport", cameras_pb2.RtspTransport),
+    ],
+)
+def test_an_option_takes_the_words_of_the_contract_and_no_other(command: str, option: str, enum) -> None:
+    words = enum_words(enum.DESCRIPTOR)
+    assert "unspecified" not in words
+    assert {enum_word(enum.DESCRIPTOR, number) for number in words.values()} == set(words)
+    wrong = CliRunner().invoke(app, ["cameras", command, *(["door", "rtsp://h"] * (command == "add")), option, "no"])
+    assert ", ".join(map(repr, words)) in str(wrong.exception)
