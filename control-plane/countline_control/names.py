@@ -12,13 +12,13 @@ LABEL_HINT: Final = "give 1 to 63 lower-case letters, digits and hyphens, with a
 GEOMETRY_HINT: Final = "give 1 to 63 lower-case letters, digits, hyphens and underscores"
 WORKER_HINT: Final = "give 1 to 63 letters, digits, hyphens and underscores, with a letter or digit first"
 
-
-_SHOWN: Final = 3
+SHOWN_IDS: Final = 3
+"""Ids that an error shows."""
 
 
 def first_of(ids: Sequence[str]) -> str:
     """Return the first ids as an error shows them, with `…` if there are more."""
-    return ", ".join(ids[:_SHOWN]) + (", …" if len(ids) > _SHOWN else "")
+    return ", ".join(ids[:SHOWN_IDS]) + (", …" if len(ids) > SHOWN_IDS else "")
 
 
 def is_label(text: str) -> bool:

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 from uuid import uuid4
@@ -169,6 +170,19 @@ class Outbox:
                 index_elements=["message_id"], set_=changed, where=self.table.c.sent_at.is_(None)
             )
         )
+        self.written.set()
+
+    async def record_beside(self, connection: AsyncConnection, resource: str, after: Message) -> None:
+        """Write a further audit row of the current call: a thing that the call creates beside its own.
+
+        Args:
+            connection: of the caller's transaction.
+            resource: path below /api/v1, such as `sites/main`.
+            after: the new thing.
+        """
+        call = current_call() or AuditedCall(SYSTEM, subject=SYSTEM, name=SYSTEM)
+        beside = replace(call, row_id=uuid4().hex, resource=resource, before=None, after=after)
+        await connection.execute(insert(self.table).values(self.values_of(beside.row(OK))))
         self.written.set()
 
     def values_of(self, row: audit_pb2.AuditRow) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from countline_control.cameras.domain import (
     ZoneSpec,
 )
 from countline_control.cameras.lifecycle import WantedStatus
-from countline_control.cameras.listing import CameraFilter
+from countline_control.cameras.lists.filters import CameraFilter
 from countline_counting.spec import MaskKind
 
 PLAYBACKS: Final = {

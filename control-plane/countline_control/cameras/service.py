@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,16 +26,16 @@ from countline_common.grpc.calls import Context, current_principal
 from countline_common.grpc.paging import next_token, page
 from countline_common.grpc.server import Service
 from countline_common.logs import get_logger
-from countline_control.cameras import checks, domain, listing, messages, store
+from countline_control.cameras import checks, domain, messages, store
 from countline_control.cameras.domain import Camera, Site, Versions
 from countline_control.cameras.lifecycle import check_transition
-from countline_control.cameras.listing import CameraFilter, CameraSummary
-from countline_control.cameras.new_cameras import with_ids
+from countline_control.cameras.lists import filters, pages
+from countline_control.cameras.new_cameras import insert_with_id, site_of_new
 from countline_control.cameras.shown import ObservationSource, ShownCameras
 from countline_control.cameras.tables import outbox as outbox_rows
 from countline_control.data_keys import DataKeys
 from countline_control.database import Database
-from countline_control.names import first_of
+from countline_control.names import SHOWN_IDS, first_of
 from countline_control.revisions import check_revision
 
 NAME: Final = "countline.v1.CameraService"
@@ -137,8 +138,8 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             site = await store.get_site(connection, request.site_id, lock=True)
             if site is None:
                 raise _no_site(request.site_id)
-            if cameras := await store.summaries(connection, CameraFilter(site_id=site.site_id)):
-                raise _still_has(site, cameras)
+            if camera_ids := await store.ids_of_site(connection, site.site_id, SHOWN_IDS + 1):
+                raise _still_has(site, camera_ids)
             await store.delete_site(connection, site.site_id)
             actor, message = current_principal().real_name, messages.site_message(site)
             await self.outbox.record(connection, f"sites/{site.site_id}", before=message)
@@ -160,19 +161,16 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     ) -> cameras_pb2.CreateCameraResponse:
         given, now = messages.camera_of(request.camera), time.time()
         async with self._database.begin() as connection:
-            wanted = await with_ids(connection, given, self._insert_site)
-            _check_new(wanted, now)
-            # The lock keeps the site until the camera is stored.
-            if await store.get_site(connection, wanted.site_id, lock=True) is None:
-                problem = f"there is no site {wanted.site_id!r}; create it first: countline sites add"
-                checks.refuse("the camera cannot be created", [FieldProblem("site_id", problem)])
-            camera, new = _new_camera(wanted, await store.geometry_versions_of(connection, wanted.camera_id), now)
-            await store.insert_camera(connection, camera, self.keys)
-            await store.save_geometry_versions(connection, camera.camera_id, new)
+            wanted = replace(given, site_id=await site_of_new(connection, given, self._insert_first_site))
+            camera = await insert_with_id(connection, wanted, partial(_insert_camera, connection, self.keys, now))
             await self.record(connection, "created", camera, current_principal().real_name)
             await _audit(connection, self.outbox, None, camera)
         self._on_change()
         return cameras_pb2.CreateCameraResponse(camera=await self._shown.one(camera))
+
+    async def _insert_first_site(self, connection: AsyncConnection, site: Site) -> None:
+        message = await self._insert_site(connection, site)
+        await self.outbox.record_beside(connection, f"sites/{site.site_id}", message)
 
     async def GetCamera(self, request: cameras_pb2.GetCameraRequest, context: Context) -> cameras_pb2.GetCameraResponse:
         camera = await self._database.read(
@@ -186,15 +184,16 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         self, request: cameras_pb2.ListCamerasRequest, context: Context
     ) -> cameras_pb2.ListCamerasResponse:
         shown, reach = messages.filter_of(request), _reach()
-        listing.check_order(shown.order_by)
+        filters.check_order(shown.order_by)
         wanted = page(request.page_size, request.page_token, shown.key())
-        known = await self._database.read(lambda connection: store.summaries(connection, shown, reach))
-        asked = [each.camera_id for each in known] if shown.needs_observations else []
-        observed = await self._shown.observations(asked)
-        ids, last = listing.page_of(known, observed, shown, wanted)
-        found = await self._database.read(lambda connection: store.cameras_of(connection, ids, self.keys))
+        observations = await self._shown.observations() if shown.needs_observations else None
+        observed = filters.observed_cameras(shown, observations or {})
+        found, last = await self._database.read(
+            lambda connection: pages.read_page(connection, shown, observed, reach, wanted, self.keys)
+        )
         token = next_token(last, shown.key()) if last else ""
-        return cameras_pb2.ListCamerasResponse(cameras=await self._shown.all(found), next_page_token=token)
+        cameras = await self._shown.all(found, observations)
+        return cameras_pb2.ListCamerasResponse(cameras=cameras, next_page_token=token)
 
     async def UpdateCamera(
         self, request: cameras_pb2.UpdateCameraRequest, context: Context
@@ -243,6 +242,19 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         await self.outbox.add(connection, "camera", event, actor, message)
 
 
+async def _insert_camera(connection: AsyncConnection, keys: DataKeys, now: float, wanted: Camera) -> Camera:
+    """Check and store a camera."""
+    _check_new(wanted, now)
+    # The lock keeps the site until the camera is stored.
+    if await store.get_site(connection, wanted.site_id, lock=True) is None:
+        problem = f"there is no site {wanted.site_id!r}; create it first: countline sites add"
+        checks.refuse("the camera cannot be created", [FieldProblem("site_id", problem)])
+    camera, new = _new_camera(wanted, await store.geometry_versions_of(connection, wanted.camera_id), now)
+    await store.insert_camera(connection, camera, keys)
+    await store.save_geometry_versions(connection, camera.camera_id, new)
+    return camera
+
+
 def _reach() -> Reach:
     """Return the sites and cameras that the caller may see."""
     return current_principal().reach(Permission.CAMERA_READ)
@@ -288,9 +300,9 @@ def _no_site(site_id: str) -> NotFoundError:
     return NotFoundError(f"there is no site {site_id!r}", hint="list the sites: countline sites list")
 
 
-def _still_has(site: Site, cameras: Sequence[CameraSummary]) -> ConflictError:
+def _still_has(site: Site, camera_ids: Sequence[str]) -> ConflictError:
     return ConflictError(
-        f"site {site.site_id!r} still has cameras: {first_of([each.camera_id for each in cameras])}",
+        f"site {site.site_id!r} still has cameras: {first_of(camera_ids)}",
         hint="delete them first: countline cameras rm CAMERA",
     )
 

@@ -18,8 +18,12 @@ _log = get_logger(__name__)
 class ObservationSource(Protocol):
     """Reports the processing of cameras; the service of workers implements it."""
 
-    async def observations(self, camera_ids: Sequence[str]) -> Mapping[str, CameraObservation]:
-        """Return the observations that are known, by camera. Raises `CountlineError` while it cannot answer."""
+    async def observations(self, camera_ids: Sequence[str] | None) -> Mapping[str, CameraObservation]:
+        """Return the observations that are known, by camera; None asks for those of all cameras.
+
+        Raises:
+            CountlineError: it cannot answer now.
+        """
         ...
 
 
@@ -38,13 +42,24 @@ class ShownCameras:
         (shown,) = await self.all([camera])
         return shown
 
-    async def all(self, cameras: Sequence[Camera]) -> list[cameras_pb2.Camera]:
-        """Return cameras with their observations."""
-        observed = await self.observations([camera.camera_id for camera in cameras])
+    async def all(
+        self, cameras: Sequence[Camera], observed: Mapping[str, CameraObservation] | None = None
+    ) -> list[cameras_pb2.Camera]:
+        """Return cameras with their observations, which are asked for unless they are given."""
+        if observed is None:
+            observed = await self._known([camera.camera_id for camera in cameras])
         secrets = current_principal().may(Permission.CAMERA_SECRETS)
         return [_message(camera, observed.get(camera.camera_id), secrets=secrets) for camera in cameras]
 
-    async def observations(self, camera_ids: Sequence[str]) -> Mapping[str, CameraObservation]:
+    async def observations(self) -> Mapping[str, CameraObservation]:
+        """Return what is observed of all cameras, for a filter.
+
+        Raises:
+            CountlineError: the service of workers does not answer.
+        """
+        return await self._observations.observations(None)
+
+    async def _known(self, camera_ids: Sequence[str]) -> Mapping[str, CameraObservation]:
         """Return what is observed, by camera; empty while it is unknown."""
         try:
             return await self._observations.observations(camera_ids) if camera_ids else {}

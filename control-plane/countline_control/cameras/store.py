@@ -5,7 +5,7 @@ and shows `***` in place of the secret; see `sources.has_mask`.
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +21,6 @@ from countline_common.times import to_datetime
 from countline_control.cameras import messages, sources
 from countline_control.cameras.domain import Camera, GeometryVersion, GeoPosition, Site, Versions
 from countline_control.cameras.lifecycle import WantedStatus
-from countline_control.cameras.listing import ALL, CameraFilter, CameraSummary
 from countline_control.cameras.tables import cameras, geometry_versions, sites
 from countline_control.data_keys import DataKeys, Sealed
 
@@ -41,7 +40,8 @@ def _site(row: Mapping[str, Any]) -> Site:
     )
 
 
-async def _camera(connection: AsyncConnection, row: Mapping[str, Any], keys: DataKeys) -> Camera:
+async def camera_of_row(connection: AsyncConnection, row: Mapping[str, Any], keys: DataKeys) -> Camera:
+    """Return the camera of a whole row, credentials included."""
     stream_url = row["stream_url"]
     if row["sealed_stream_url"] is not None:
         sealed = Sealed(row["source_key_id"], row["sealed_stream_url"])
@@ -149,7 +149,7 @@ async def all_ids(connection: AsyncConnection) -> tuple[frozenset[str], dict[str
     return frozenset(site_ids), {row.camera_id: row.site_id for row in site_of_cameras}
 
 
-def _camera_in(reach: Reach) -> ColumnElement[bool]:
+def camera_in(reach: Reach) -> ColumnElement[bool]:
     """Return the condition that a camera lies within reach."""
     if reach.everything:
         return true()
@@ -219,44 +219,13 @@ async def get_camera(
     """Return one camera, credentials included; with `lock`, its row stays locked until the transaction ends."""
     query = select(cameras).where(cameras.c.camera_id == camera_id)
     row = (await connection.execute(query.with_for_update() if lock else query)).mappings().one_or_none()
-    return await _camera(connection, dict(row), keys) if row is not None else None
+    return await camera_of_row(connection, dict(row), keys) if row is not None else None
 
 
-async def summaries(
-    connection: AsyncConnection, shown: CameraFilter = ALL, reach: Reach = EVERYWHERE
-) -> list[CameraSummary]:
-    """Return the cameras within reach that pass the filter; what workers observe is not looked at."""
-    c = cameras.c
-    names = (c.camera_id, c.site_id, c.name, c.location, c.status, c.spec["model"].as_string().label("model"))
-    query = select(*names, c.created_at, c.updated_at).where(_camera_in(reach))
-    if shown.site_id:
-        query = query.where(c.site_id == shown.site_id)
-    if shown.status:
-        query = query.where(c.status == shown.status.value)
-    if shown.location:
-        query = query.where(c.location.icontains(shown.location, autoescape=True))
-    if shown.tag:
-        query = query.where(c.tags.contains([shown.tag]))
-    return [
-        CameraSummary(
-            row.camera_id,
-            row.site_id,
-            row.name,
-            row.location,
-            WantedStatus(row.status),
-            row.model or "",
-            row.created_at.timestamp(),
-            row.updated_at.timestamp(),
-        )
-        for row in (await connection.execute(query.order_by(c.camera_id))).all()
-    ]
-
-
-async def cameras_of(connection: AsyncConnection, camera_ids: Sequence[str], keys: DataKeys) -> list[Camera]:
-    """Return these cameras in this order, credentials included; those that are gone are left out."""
-    query = select(cameras).where(cameras.c.camera_id.in_(camera_ids))
-    rows = {row["camera_id"]: row for row in (await connection.execute(query)).mappings()}
-    return [await _camera(connection, dict(rows[each]), keys) for each in camera_ids if each in rows]
+async def ids_of_site(connection: AsyncConnection, site_id: str, limit: int) -> list[str]:
+    """Return the ids of some cameras of a site, sorted."""
+    query = select(cameras.c.camera_id).where(cameras.c.site_id == site_id).order_by(cameras.c.camera_id).limit(limit)
+    return list(await connection.scalars(query))
 
 
 async def ids_like(connection: AsyncConnection, base: str) -> set[str]:
@@ -277,7 +246,7 @@ async def all_assignable(connection: AsyncConnection, keys: DataKeys) -> list[tu
     """Return every camera, credentials included, with the time zone of its site."""
     query = select(cameras, sites.c.time_zone).join(sites, sites.c.site_id == cameras.c.site_id)
     rows = (await connection.execute(query.order_by(cameras.c.camera_id))).mappings().all()
-    return [(await _camera(connection, dict(row), keys), row["time_zone"]) for row in rows]
+    return [(await camera_of_row(connection, dict(row), keys), row["time_zone"]) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +273,7 @@ async def reseal_cameras(connection: AsyncConnection, after: str, keys: DataKeys
     rows = (await connection.execute(query.limit(RESEAL_BATCH).with_for_update())).mappings().all()
     sealed = unreadable = 0
     for row in rows:
-        camera = await _camera(connection, dict(row), keys)
+        camera = await camera_of_row(connection, dict(row), keys)
         columns = await _address_columns(connection, camera, keys)
         if columns.get("sealed_stream_url") is not None:
             await connection.execute(update(cameras).where(cameras.c.camera_id == camera.camera_id).values(columns))

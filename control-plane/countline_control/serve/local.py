@@ -86,8 +86,8 @@ class LocalObservations:
     def __init__(self) -> None:
         self.schedule: Schedule | None = None
 
-    async def observations(self, camera_ids: Sequence[str]) -> dict[str, CameraObservation]:
-        """Return the observations that are known."""
+    async def observations(self, camera_ids: Sequence[str] | None) -> dict[str, CameraObservation]:
+        """Return the observations that are known; None asks for those of all cameras."""
         return await self.schedule.observations(camera_ids) if self.schedule is not None else {}
 
 

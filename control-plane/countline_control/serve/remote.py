@@ -116,12 +116,14 @@ class RemoteStatuses:
         self._stub = workers_pb2_grpc.WorkerServiceStub(channel)
         self._metadata = metadata
 
-    async def observations(self, camera_ids: Sequence[str]) -> dict[str, CameraObservation]:
-        """Return the observations that are known.
+    async def observations(self, camera_ids: Sequence[str] | None) -> dict[str, CameraObservation]:
+        """Return the observations that are known; None asks for those of all cameras.
 
         Raises:
             CountlineError: the service does not answer, or refuses the token.
         """
+        if camera_ids is not None and not camera_ids:
+            return {}  # the request would stand for all cameras
         request = workers_pb2.ListCameraObservationsRequest(camera_ids=camera_ids)
         with translated():
             answer = await self._stub.ListCameraObservations(

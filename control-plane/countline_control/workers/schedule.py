@@ -92,10 +92,12 @@ class Schedule:
         self._unsaved.add(stream.worker_id)
         self._wake.set()
 
-    async def observations(self, camera_ids: Sequence[str]) -> dict[str, CameraObservation]:
-        """Return the observations of cameras; of none before everything has been read."""
+    async def observations(self, camera_ids: Sequence[str] | None) -> dict[str, CameraObservation]:
+        """Return the observations of cameras, or of all if None; of none before everything has been read."""
         if not self.loaded.is_set():
             return {}
+        if camera_ids is None:
+            camera_ids = self._fleet.camera_ids()
         return {camera_id: self._fleet.status(camera_id) for camera_id in camera_ids}
 
     # The task --------------------------------------------------------------------------------------------------------

@@ -1,8 +1,7 @@
 """Ids made of names, the life of a camera, and pages of a sorted list."""
 
-import json
 import re
-from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -10,11 +9,11 @@ from hypothesis import strategies as st
 from tests.fixtures.repository import REPOSITORY
 
 from countline_common.errors import ConflictError, InvalidInputError
-from countline_common.grpc.paging import Page
+from countline_common.grpc.texts import text_problem
 from countline_control import names
 from countline_control.cameras.domain import CameraObservation, ObservedState
 from countline_control.cameras.lifecycle import TRANSITIONS, WantedStatus, check_transition
-from countline_control.cameras.listing import ORDERS, CameraFilter, CameraSummary, page_of
+from countline_control.cameras.lists.filters import CameraFilter, ObservedCameras, PageKey, observed_cameras, page_key
 from countline_control.cameras.naming import id_of_name, stem_of
 
 STORED = [status for status in WantedStatus if status not in (WantedStatus.UNSPECIFIED, WantedStatus.UNKNOWN)]
@@ -60,61 +59,57 @@ def test_only_retired_is_for_ever() -> None:
     assert [status for status, following in TRANSITIONS.items() if not following] == [WantedStatus.RETIRED]
 
 
-SUMMARY = CameraSummary("", "lab", "", "", WantedStatus.ACTIVE, "", 0.0, 0.0)
-words = st.sampled_from(["", "a", "B", "ä"])
-summaries = st.lists(
-    st.builds(lambda i, name, at: replace(SUMMARY, camera_id=f"c{i}", name=name, created_at=at),
-              st.integers(0, 30), words, st.sampled_from([0.0, 1.5])),
-    unique_by=lambda each: each.camera_id,
-)  # fmt: skip
+def test_what_is_observed_filters_cameras_by_state_worker_and_model() -> None:
+    known = {
+        "counts": CameraObservation(ObservedState.RUNNING, worker_id="w1", model="net@2"),
+        "starts": CameraObservation(ObservedState.STARTING, worker_id="w1", model="network@1"),
+        "waits": CameraObservation(ObservedState.WAITING),
+    }
+
+    def of(**shown: object) -> ObservedCameras:
+        return observed_cameras(CameraFilter(**shown), known)
+
+    assert of() == ObservedCameras()
+    assert of(observed=ObservedState.RUNNING).included == {"counts"}
+    assert of(observed=ObservedState.FAILED).included == set()
+    assert of(worker_id="w1").included == {"counts", "starts"}
+    assert of(worker_id="w1", observed=ObservedState.STARTING).included == {"starts"}
+    waiting = of(observed=ObservedState.WAITING)
+    assert waiting.included is None, "a camera of which nothing is known waits, too"
+    assert waiting.excluded == {"counts", "starts"}
+    assert of(model="net").counted == of(model="net@2").counted == {"counts"}
 
 
-@given(summaries, st.sampled_from(ORDERS), st.booleans(), st.integers(1, 4), st.sets(st.integers(0, 30)))
-def test_pages_show_each_camera_once_in_order_whatever_is_deleted_meanwhile(
-    found, field, descending, size, gone
-) -> None:
-    shown = CameraFilter(order_by=f"{field} desc" if descending else field)
-    everything, after, seen = list(found), "", []
-    while True:
-        ids, after = page_of(found, {}, shown, Page(size, after))
-        seen += ids
-        if not after:
-            break
-        found = [each for each in found if each.camera_id not in {f"c{i}" for i in gone}]
-    kept = {each.camera_id for each in found}
-    order = sorted(everything, key=lambda each: (getattr(each, field), each.camera_id), reverse=descending)
-    assert len(set(seen)) == len(seen)
-    assert kept <= set(seen)
-    assert seen == [each.camera_id for each in order if each.camera_id in seen]
-
-
-@pytest.mark.parametrize("after", ["", "x", "[]", "{}", "[1, 2]", '["a"]', "[null, null]", '[1, "c1"]'])
-def test_a_forged_place_in_a_list_is_refused(after: str) -> None:
-    found = [replace(SUMMARY, camera_id=f"c{i}") for i in range(3)]
-    if not after:
-        assert page_of(found, {}, CameraFilter(), Page(2, after)) == (["c0", "c1"], json.dumps(["c1", "c1"]))
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_the_key_of_a_page_comes_back_unless_it_holds_control_characters(value: str, camera_id: str) -> None:
+    key = PageKey(value, camera_id)
+    if text_problem(value) or text_problem(camera_id):
+        with pytest.raises(InvalidInputError):
+            page_key(key.text(), "name")
         return
+    assert page_key(key.text(), "name desc") == key
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_a_time_comes_back_to_the_microsecond(moment: datetime) -> None:
+    key = PageKey(moment, "door")
+    assert page_key(key.text(), "created_at") == key
+
+
+@pytest.mark.parametrize("order", ["name", "created_at"])
+@pytest.mark.parametrize(
+    "text", ["x", "[]", "{}", "[1, 2]", '["a"]', "[null, null]", '[1, "c1"]', '["2026-01-01T00:00:00", 1]']
+)
+def test_a_forged_place_in_a_list_is_refused(text: str, order: str) -> None:
     with pytest.raises(InvalidInputError):
-        page_of(found, {}, CameraFilter(), Page(2, after))
+        page_key(text, order)
 
 
-def test_what_is_observed_filters_active_cameras_by_state_worker_and_model() -> None:
-    running = CameraObservation(ObservedState.RUNNING, worker_id="w1", model="net@2")
-    found = [
-        replace(SUMMARY, camera_id="counts"),
-        replace(SUMMARY, camera_id="waits", model="net"),
-        replace(SUMMARY, camera_id="paused", model="net@1", status=WantedStatus.PAUSED),
-    ]
-
-    def ids(**shown: object) -> list[str]:
-        return page_of(found, {"counts": running}, CameraFilter(**shown), Page(10, ""))[0]
-
-    assert ids(observed=ObservedState.RUNNING) == ["counts"]
-    assert ids(observed=ObservedState.WAITING) == ["waits"]
-    assert ids(worker_id="w1") == ["counts"]
-    assert ids(model="net") == ["counts", "paused", "waits"]
-    assert ids(model="net@2") == ["counts"]
-    assert ids(model="ne") == []
+@pytest.mark.parametrize("text", ['["a", "c"]', '["2026-01-01T00:00:00", "c"]'])
+def test_a_place_by_time_needs_a_time_with_a_zone(text: str) -> None:
+    assert page_key(text, "name").camera_id == "c"
+    with pytest.raises(InvalidInputError):
+        page_key(text, "created_at")
 
 
 def test_the_docs_show_the_table_of_transitions() -> None:
@@ -122,5 +117,5 @@ def test_the_docs_show_the_table_of_transitions() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", page.partition("## What is seen")[0], re.MULTILINE))
     shown = {WantedStatus(name): tuple(re.findall(r"`(\w+)`", cell)) for name, cell in rows.items()}
     assert shown == TRANSITIONS
-    states = re.findall(r"^\| `(\w+)` \|", page.partition("## What is seen")[2], re.MULTILINE)
+    states = re.findall(r"^\| `(\w+)` \|", page.partition("## What is seen")[2].partition("## Lists")[0], re.MULTILINE)
     assert set(states) == {state.value for state in ObservedState if state}

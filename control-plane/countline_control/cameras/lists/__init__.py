@@ -1,0 +1,1 @@
+"""Lists of cameras: filters, order and pages."""
