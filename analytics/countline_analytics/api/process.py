@@ -18,6 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from countline.v1 import cameras_pb2_grpc
 from countline_analytics.api.application import Protection, make_application
 from countline_analytics.api.connections import listen
+from countline_analytics.api.details.sources import DetailSources
+from countline_analytics.api.details.upstream import DetailedCameras
 from countline_analytics.api.gateway import (
     LocalUpstream,
     RemoteUpstream,
@@ -54,6 +56,7 @@ from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.health import Check, HealthServer
 from countline_common.logs import configure, get_logger
 
+CAMERA_SERVICE: Final = "countline.v1.CameraService"
 COUNT_SERVICE: Final = "countline.v1.CountService"
 SHUTDOWN_S: Final = 3.0
 _log = get_logger(__name__)
@@ -193,6 +196,10 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
         upstreams[COUNT_SERVICE] = LocalUpstream(
             make_handlers(parts.engine, directory, outbox), parts.verifier, directory.site_of, trail
         )
+        details = DetailSources(
+            parts.engine, directory, channels[settings.workers_address], channels[settings.models_address]
+        )
+        upstreams[CAMERA_SERVICE] = DetailedCameras(upstreams[CAMERA_SERVICE], details, parts.verifier)
         current = _follow_settings(settings, parts)
         api = Api(http_methods(), upstreams, parts.verifier, hub, _protection(settings, parts.rates, current))
         changes = follow_changes(parts.bus, directory.forget)
@@ -251,7 +258,7 @@ def _upstreams(
         "countline.v1.LogService": at(settings.auth_address),
         "countline.v1.PartService": at(settings.auth_address),
         OIDC_SERVICE: at(settings.auth_address),
-        "countline.v1.CameraService": WatchedUpstream(at(settings.cameras_address), directory.forget),
+        CAMERA_SERVICE: WatchedUpstream(at(settings.cameras_address), directory.forget),
         "countline.v1.SecretService": at(settings.cameras_address),
         "countline.v1.WorkerService": at(settings.workers_address),
         "countline.v1.ModelService": at(settings.models_address),

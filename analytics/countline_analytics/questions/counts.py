@@ -25,6 +25,8 @@ from countline_common.errors import FieldProblem, InvalidInputError
 GROUPS: Final = ("line", "direction", "class")
 FINAL_AFTER: Final = timedelta(seconds=30)
 """A bucket stays provisional this long after its end: a decision takes up to 3 s, then the record travels."""
+LATEST: Final = timedelta(days=1)
+"""The oldest crossing that is shown as a latest one."""
 LONG: Final = 1000
 """An answer with at least this many buckets is built in a thread, so that the event loop keeps running."""
 
@@ -100,6 +102,30 @@ class CountQueries(Questions):
             **asked_limits(request),
         )
         return counts_pb2.ListCrossingsResponse(crossings=[_crossing(row) for row in rows], next_page_token=token)
+
+    async def today(self, cameras: Sequence[KnownCamera]) -> list[counts_pb2.CountBucket]:
+        """Return the crossings of the current day, by line, zeros included."""
+        now = utc_now()
+        moment = timedelta(microseconds=1)
+        question = CountQuestion("", now - moment, now, "1d", frozenset({"line"}), now, by_name=False)
+        buckets, _ = await answer_by_time_zone(
+            self._engine,
+            question.size,
+            cameras,
+            lambda connection, zones, of_zone: _Answer(connection, question, zones, of_zone).buckets(),
+        )
+        return buckets
+
+    async def latest_crossings(self, cameras: Sequence[KnownCamera], limit: int) -> list[counts_pb2.CameraCrossing]:
+        """Return the newest counted crossings of each camera, of the last day."""
+        wanted = {
+            "camera_ids": [camera.camera_id for camera in cameras],
+            "since": utc_now() - LATEST,
+            "limit": limit,
+        }
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query("counts", "latest_crossings"), wanted)).mappings().all()
+        return [_crossing(row) for row in rows]
 
 
 class _Answer(Answer[CountQuestion]):

@@ -57,7 +57,7 @@ _JOINERS: Final = "\u200c\u200d"
 DAY_S: Final = 86_400.0
 
 IMMUTABLE: Final = ("camera_id", "site_id")
-OUTPUT_ONLY: Final = ("observed", "created_at", "updated_at", "picture")
+OUTPUT_ONLY: Final = ("details", "observed", "created_at", "updated_at", "picture")
 
 Problems = list[FieldProblem]
 

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from countline.v1 import counts_pb2 as _counts_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
@@ -168,6 +169,32 @@ OBSERVED_STATE_FAILED: ObservedState.ValueType  # 5
 OBSERVED_STATE_FINISHED: ObservedState.ValueType  # 6
 """A file that was played to its end."""
 Global___ObservedState: _TypeAlias = ObservedState  # noqa: Y015
+
+class _CameraView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CameraViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CameraView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CAMERA_VIEW_UNSPECIFIED: _CameraView.ValueType  # 0
+    CAMERA_VIEW_BASIC: _CameraView.ValueType  # 1
+    """The camera with what its worker observes; also for unspecified."""
+    CAMERA_VIEW_FULL: _CameraView.ValueType  # 2
+    """Also `details`. The gateway composes them, from several services and the database of counts: ask over REST. The
+    service of cameras itself leaves them unset.
+    """
+
+class CameraView(_CameraView, metaclass=_CameraViewEnumTypeWrapper):
+    """How much an answer holds."""
+
+CAMERA_VIEW_UNSPECIFIED: CameraView.ValueType  # 0
+CAMERA_VIEW_BASIC: CameraView.ValueType  # 1
+"""The camera with what its worker observes; also for unspecified."""
+CAMERA_VIEW_FULL: CameraView.ValueType  # 2
+"""Also `details`. The gateway composes them, from several services and the database of counts: ask over REST. The
+service of cameras itself leaves them unset.
+"""
+Global___CameraView: _TypeAlias = CameraView  # noqa: Y015
 
 @_typing.final
 class Site(_message.Message):
@@ -678,6 +705,139 @@ class GeoPosition(_message.Message):
 Global___GeoPosition: _TypeAlias = GeoPosition  # noqa: Y015
 
 @_typing.final
+class CameraDetails(_message.Message):
+    """Who counts a camera, with what, and what came of it. What the caller may not read is left out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def worker(self) -> Global___CameraWorker:
+        """The worker that holds the camera; needs `worker:read`."""
+
+    @_builtins.property
+    def model(self) -> Global___CameraModel:
+        """The version that counts, or is to count; needs `model:read`."""
+
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedCompositeFieldContainer[_counts_pb2.CountBucket]:
+        """Crossings of the current day of the site, by line; needs `analytics:read`."""
+
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_counts_pb2.CameraCrossing]:
+        """The last five crossings of the last 24 hours, the newest first; needs `analytics:read`."""
+
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What could not be read now: `worker`, `model`, `counts`, `events`."""
+
+    def __init__(
+        self,
+        *,
+        worker: Global___CameraWorker | None = ...,
+        model: Global___CameraModel | None = ...,
+        counts: _abc.Iterable[_counts_pb2.CountBucket] | None = ...,
+        events: _abc.Iterable[_counts_pb2.CameraCrossing] | None = ...,
+        missing: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "worker", b"worker"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "events", b"events", "missing", b"missing", "model", b"model", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CameraDetails: _TypeAlias = CameraDetails  # noqa: Y015
+
+@_typing.final
+class CameraWorker(_message.Message):
+    """The worker that holds a camera."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    ONLINE_FIELD_NUMBER: _builtins.int
+    BACKEND_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CAMERA_COUNT_FIELD_NUMBER: _builtins.int
+    CAPACITY_FIELD_NUMBER: _builtins.int
+    REPORTED_AT_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    online: _builtins.bool
+    """Its lease holds."""
+    backend: _builtins.str
+    """`software` or `deepstream`."""
+    version: _builtins.str
+    camera_count: _builtins.int
+    """Cameras that it holds, and that it can hold."""
+    capacity: _builtins.int
+    @_builtins.property
+    def reported_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+        online: _builtins.bool = ...,
+        backend: _builtins.str = ...,
+        version: _builtins.str = ...,
+        camera_count: _builtins.int = ...,
+        capacity: _builtins.int = ...,
+        reported_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reported_at", b"reported_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "camera_count", b"camera_count", "capacity", b"capacity", "online", b"online", "reported_at", b"reported_at", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CameraWorker: _TypeAlias = CameraWorker  # noqa: Y015
+
+@_typing.final
+class CameraModel(_message.Message):
+    """The model that counts a camera."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    LIVE_VERSION_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    version: _builtins.int
+    """Of the model; 0 while no version of it counts."""
+    live_version: _builtins.int
+    """The version that is live; 0 for none."""
+    width: _builtins.int
+    """Size of the input in pixels."""
+    height: _builtins.int
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Class names by index."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+        live_version: _builtins.int = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "labels", b"labels", "live_version", b"live_version", "name", b"name", "version", b"version", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CameraModel: _TypeAlias = CameraModel  # noqa: Y015
+
+@_typing.final
 class Camera(_message.Message):
     """A video source that is counted."""
 
@@ -698,6 +858,7 @@ class Camera(_message.Message):
     FLOOR_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
     """Lower-case letters, digits and hyphens, at most 63 characters. A new camera without one gets an id made of its name."""
     site_id: _builtins.str
@@ -739,6 +900,10 @@ class Camera(_message.Message):
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Words to find it by: lower-case letters, digits, hyphens and underscores."""
 
+    @_builtins.property
+    def details(self) -> Global___CameraDetails:
+        """Set by the gateway if `view` is `full`."""
+
     def __init__(
         self,
         *,
@@ -757,10 +922,11 @@ class Camera(_message.Message):
         floor: _builtins.str = ...,
         status: Global___CameraStatus.ValueType = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
+        details: Global___CameraDetails | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "observed", b"observed", "picture", b"picture", "position", b"position", "spec", b"spec", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "details", b"details", "observed", b"observed", "picture", b"picture", "position", b"position", "spec", b"spec", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "created_at", b"created_at", "floor", b"floor", "location", b"location", "name", b"name", "observed", b"observed", "picture", b"picture", "position", b"position", "revision", b"revision", "site_id", b"site_id", "spec", b"spec", "status", b"status", "stream_url", b"stream_url", "tags", b"tags", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "created_at", b"created_at", "details", b"details", "floor", b"floor", "location", b"location", "name", b"name", "observed", b"observed", "picture", b"picture", "position", b"position", "revision", b"revision", "site_id", b"site_id", "spec", b"spec", "status", b"status", "stream_url", b"stream_url", "tags", b"tags", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1020,15 +1186,18 @@ class GetCameraRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CAMERA_ID_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
+    view: Global___CameraView.ValueType
     def __init__(
         self,
         *,
         camera_id: _builtins.str = ...,
+        view: Global___CameraView.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1068,6 +1237,7 @@ class ListCamerasRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     TAG_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most 1000; 0 stands for 100."""
     page_token: _builtins.str
@@ -1089,6 +1259,7 @@ class ListCamerasRequest(_message.Message):
     """`camera_id`, `name`, `site_id`, `location`, `status`, `created_at` or `updated_at`, with ` desc` for the reverse
     order; empty for `camera_id`.
     """
+    view: Global___CameraView.ValueType
     def __init__(
         self,
         *,
@@ -1102,10 +1273,11 @@ class ListCamerasRequest(_message.Message):
         model: _builtins.str = ...,
         tag: _builtins.str = ...,
         order_by: _builtins.str = ...,
+        view: Global___CameraView.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["location", b"location", "model", b"model", "observed", b"observed", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "site_id", b"site_id", "status", b"status", "tag", b"tag", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["location", b"location", "model", b"model", "observed", b"observed", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "site_id", b"site_id", "status", b"status", "tag", b"tag", "view", b"view", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

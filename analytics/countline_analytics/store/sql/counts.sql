@@ -58,6 +58,20 @@ CROSS JOIN LATERAL (
 ORDER BY x.t DESC, x.event_id DESC
 LIMIT :limit
 
+-- name: latest_crossings
+-- The newest of each camera, fenced ones left out. `since` limits the partitions to read.
+SELECT x.*
+FROM unnest(CAST(:camera_ids AS text[])) AS given (camera_id)
+CROSS JOIN LATERAL (
+    SELECT event_id, t, decided_at, c.camera_id, line_id, line_version, direction::text AS direction, class_name, score,
+           stitched, fenced, speed_m_per_s, heading_deg
+    FROM analytics.crossings c
+    WHERE c.camera_id = given.camera_id AND t >= :since AND NOT fenced
+    ORDER BY t DESC, event_id DESC
+    LIMIT :limit
+) x
+ORDER BY x.camera_id, x.t DESC, x.event_id DESC
+
 -- name: list_visits
 -- Like `list_crossings`. The time of a visit is its end. Fenced visits are left out.
 SELECT x.*

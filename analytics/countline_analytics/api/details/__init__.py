@@ -1,0 +1,1 @@
+"""The details of cameras: what REST adds to a camera if `view` is `full`."""
