@@ -29,6 +29,12 @@ def is_this_machine(host: str) -> bool:
     return ip.is_loopback or ip.is_unspecified or _is_own(ip)
 
 
+def address_for_others(address: str) -> str:
+    """Return HOST:PORT, on which this machine listens, for other machines: its name in place of every address."""
+    host, _, port = address.rpartition(":")
+    return f"{socket.gethostname()}:{port}" if host.strip("[]") in ("", "0.0.0.0", "::") else address  # noqa: S104
+
+
 def _is_own(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Whether a socket can be bound to an address: only a machine's own addresses allow that."""
     family = socket.AF_INET if ip.version == 4 else socket.AF_INET6

@@ -24,6 +24,9 @@ class ControlSettings(TlsSettings):
     """Address on which cameras listens, or at which other services call it."""
     workers_address: str = "127.0.0.1:8003"
     """Address on which workers listens, or at which other services call it."""
+    workers_peer_address: str = ""
+    """`host:port` at which other copies of the control-plane reach workers of this one; by default `workers_address`,
+    with the name of this machine in place of 0.0.0.0."""
     models_address: str = "127.0.0.1:8005"
     """Address on which models listens, or at which workers calls it; empty: workers runs without versions of models."""
     health_address: str = ""

@@ -2,7 +2,8 @@
 
 `/healthz` answers as long as the event loop runs, with 503 after a fault that only a restart cures. `/readyz` runs the
 process's checks, each with a limit of one second, and names those that fail. Both list under `degraded` what works less
-well than it should, which changes no status. `/metrics` is for Prometheus.
+well than it should, and under `facts` what else people should know; neither changes the status. `/metrics` is for
+Prometheus.
 """
 
 import asyncio
@@ -51,12 +52,18 @@ class HealthServer:
         checks: by name; all must pass for the process to be ready.
         degraded: by name, returns what works less well than it should; an empty text if nothing does. The problems
             that the process has recorded are shown as well.
+        facts: by name, returns what else people should know; may grow later.
     """
 
     def __init__(
-        self, address: str, checks: Mapping[str, Check], degraded: Mapping[str, Callable[[], str]] | None = None
+        self,
+        address: str,
+        checks: Mapping[str, Check],
+        degraded: Mapping[str, Callable[[], str]] | None = None,
+        facts: Mapping[str, Callable[[], str]] | None = None,
     ) -> None:
         self._degraded = degraded or {}
+        self._facts = facts if facts is not None else {}
         self._host, self._port = host_port(address)
         self._checks = checks
         self._runner: web.AppRunner | None = None
@@ -86,15 +93,19 @@ class HealthServer:
 
     async def _healthz(self, _: web.Request) -> web.Response:
         found = faults()
-        answer = {"alive": not found, "faults": found, "degraded": self._problems()}
+        answer = {"alive": not found, "faults": found, "degraded": self._problems(), **self._known()}
         return web.json_response(answer, status=503 if found else 200)
+
+    def _known(self) -> dict[str, dict[str, str]]:
+        facts = {name: of() for name, of in self._facts.items()}
+        return {"facts": facts} if facts else {}
 
     def _problems(self) -> dict[str, str]:
         return problems() | {name: problem for name, of in self._degraded.items() if (problem := of())}
 
     async def _readyz(self, _: web.Request) -> web.Response:
         problems = await failing(self._checks)
-        answer = {"ready": not problems, "problems": problems, "degraded": self._problems()}
+        answer = {"ready": not problems, "problems": problems, "degraded": self._problems(), **self._known()}
         return web.json_response(answer, status=503 if problems else 200)
 
     async def _metrics(self, _: web.Request) -> web.Response:

@@ -1,17 +1,18 @@
 """`countline workers`."""
 
 import time
+from collections.abc import Iterable
 from typing import Final
 
 import typer
 
-from countline.v1.workers_pb2 import WORKER_STATE_ONLINE, ListWorkersRequest, Worker
+from countline.v1.workers_pb2 import WORKER_STATE_ONLINE, ListWorkersRequest, ListWorkersResponse, Scheduler, Worker
 from countline_common.cli.terminal import Styled
-from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, print_json, print_table
+from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_json, print_table
 from countline_common.grpc.client import Client
 from countline_common.grpc.paging import every_page
 from countline_common.http.rest_json import to_json
-from countline_common.times import from_timestamp
+from countline_common.times import from_timestamp, rfc3339
 
 MOST_OFFSET_S: Final = 2.0
 """A clock that differs by more is reported; the worker then uses the time of NATS."""
@@ -30,19 +31,25 @@ def list_(json: JsonOption = False, server: ServerOption = None, data: DataOptio
 
     Example: countline workers list
     """
+    scheduler = Scheduler()
+
+    def workers_of(answer: ListWorkersResponse) -> Iterable[Worker]:
+        scheduler.CopyFrom(answer.scheduler)
+        return answer.workers
 
     async def question(client: Client) -> list[Worker]:
         return await every_page(
-            lambda token: client.workers.ListWorkers(ListWorkersRequest(page_token=token)),
-            lambda answer: answer.workers,
+            lambda token: client.workers.ListWorkers(ListWorkersRequest(page_token=token)), workers_of
         )
 
     workers = ask(server, data, question)
     if json:
-        print_json({"workers": [to_json(worker) for worker in workers]})
+        print_json({"workers": [to_json(worker) for worker in workers], "scheduler": to_json(scheduler)})
         return
     columns = ("WORKER", "STATE", "CAMERAS", "BACKEND", "VERSION", "REPORTED", "SPOOL", "CLOCK")
     print_table(columns, [_row(worker) for worker in workers], "No workers found. Start one: countline worker")
+    since = rfc3339(from_timestamp(scheduler.since))
+    note(f"The control-plane at {scheduler.address} schedules since {since} (number {scheduler.number}).")
 
 
 def _row(worker: Worker) -> tuple[str | Styled, ...]:

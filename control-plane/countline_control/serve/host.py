@@ -62,6 +62,8 @@ class ServiceHost:
         self._stops: list[Callable[[], None]] = []
         self._checks: dict[str, Check] = {}
         self.part = replace(part, checks=self._checks)
+        self.facts: dict[str, Callable[[], str]] = {}
+        """Shown by the health server beside its checks."""
         self.addresses: dict[str, str] = {}
         """Service → the address on which it listens."""
 
@@ -69,7 +71,7 @@ class ServiceHost:
         """Serve probes and metrics; a service is unready until it listens."""
         checks = {name: partial(self._check, name) for name in services}
         degraded = {"revocations": lambda: self._verifier.revocations.problem}
-        await self._servers.enter_async_context(HealthServer(address, checks, degraded))
+        await self._servers.enter_async_context(HealthServer(address, checks, degraded, self.facts))
 
     async def database(self, service: str, dsn: str) -> Database:
         """Open a service's database, once its schema is up to date."""

@@ -11,6 +11,7 @@ from countline_control.cameras.shown import ObservationSource
 from countline_control.database import Database, translate
 from countline_control.models.domain import ModelRouting
 from countline_control.models.usage import ModelUsage
+from countline_control.serve.remote import HolderStatuses
 from countline_control.workers.domain import AssignableCamera
 from countline_control.workers.inputs import CameraInventory
 from countline_control.workers.messages import assignable
@@ -85,9 +86,17 @@ class LocalObservations:
 
     def __init__(self) -> None:
         self.schedule: Schedule | None = None
+        self.elsewhere: HolderStatuses | None = None
+        """Asks the copy that schedules while this one does not."""
 
     async def observations(self, camera_ids: Sequence[str] | None) -> dict[str, CameraObservation]:
-        """Return the observations that are known; None asks for those of all cameras."""
+        """Return the observations that are known; None asks for those of all cameras.
+
+        Raises:
+            CountlineError: another copy schedules and does not answer.
+        """
+        if self.elsewhere is not None and self.elsewhere.applies:
+            return await self.elsewhere.observations(camera_ids)
         return await self.schedule.observations(camera_ids) if self.schedule is not None else {}
 
 

@@ -11,6 +11,7 @@ from typing import Final, Self
 
 from nats.js import JetStreamContext
 
+from countline_common.access.vocabulary import Permission
 from countline_common.administration.current import CurrentSettings
 from countline_common.administration.levels import follow_level, level_base
 from countline_common.administration.maintenance import check_call
@@ -18,7 +19,8 @@ from countline_common.data.outbox import Outbox, OutboxRelay, OutboxTrail
 from countline_common.data.part_feeds import PartFeeds, RunningPart
 from countline_common.data.revocation_feed import RevocationFeed
 from countline_common.grpc.key_exchange import KeyExchange, remote_exchange
-from countline_common.grpc.tokens import TokenVerifier
+from countline_common.grpc.tokens import TokenSigner, TokenVerifier
+from countline_common.hosts import address_for_others
 from countline_common.logs import get_logger
 from countline_control.auth.access.places import PlaceSource
 from countline_control.cameras.pictures import TurnWatch
@@ -43,10 +45,18 @@ from countline_control.serve.bus import BackgroundBus
 from countline_control.serve.host import ServiceHost
 from countline_control.serve.identity import IdentityServices
 from countline_control.serve.local import LocalCameras, LocalObservations, LocalPlaces, LocalRouting, NamedModels
-from countline_control.serve.remote import RemoteCameras, RemoteRouting, RemoteStatuses, service_metadata
+from countline_control.serve.remote import (
+    HolderStatuses,
+    RemoteCameras,
+    RemoteRouting,
+    RemoteStatuses,
+    service_metadata,
+)
 from countline_control.settings import ControlSettings, missing
 from countline_control.workers.fleet import Fleet
+from countline_control.workers.forwarding import Forwarding
 from countline_control.workers.inputs import CameraInventory, NoRouting, RoutingSource
+from countline_control.workers.lease import SchedulingLease
 from countline_control.workers.schedule import Schedule
 from countline_control.workers.service import WorkerService
 from countline_models.deploy import Limits
@@ -54,6 +64,8 @@ from countline_models.deploy import Limits
 SERVICES: Final = ("auth", "cameras", "models", "workers")
 MODEL_CALL_LIMIT_S: Final = 240.0
 """For calls that make Triton load a model: on a GPU it may have to build an engine."""
+
+OWN_TOKEN_S: Final = 60
 
 _log = get_logger(__name__)
 
@@ -184,13 +196,23 @@ class ControlPlane:
     async def _start_workers(self) -> None:
         database = await self._database("workers")
         fleet = Fleet(self._settings.lease_s, time.monotonic, time.time)
-        schedule = Schedule(database, fleet, await self._camera_source(), await self._routing_source())
+        lease = SchedulingLease(database, self._peer_address)
+        schedule = Schedule(database, lease, fleet, await self._camera_source(), await self._routing_source())
         self._observations.schedule = schedule
-        service = WorkerService(fleet, schedule)
-        self._host.spawn("schedule", schedule.run(), schedule.stop)
+        if key := self._settings.token_private_key_file:
+            signer = TokenSigner.from_file(key)
+            self._observations.elsewhere = HolderStatuses(lease, self._settings.tls, partial(_own_token, signer))
+        service = WorkerService(fleet, schedule, lease, Forwarding(lease, self._settings.tls))
+        self._host.facts["schedule"] = lease.described
         await self._host.listen(
             "workers", self._settings.workers_address, service.as_service(), before_stop=service.end_streams
         )
+        # The lease names the address, whose port is known only now.
+        self._host.spawn("scheduling lease", lease.run(), lease.stop)
+        self._host.spawn("schedule", schedule.run(), schedule.stop)
+
+    def _peer_address(self) -> str:
+        return self._settings.workers_peer_address or address_for_others(self._host.addresses["workers"])
 
     async def _database(self, service: str) -> Database:
         return await self._host.database(service, self._settings.dsn_of(service))
@@ -242,6 +264,12 @@ class ControlPlane:
         if self._bus is not None:
             relay = OutboxRelay(database.begin, outbox, self._bus, trail)
             self._host.spawn(f"outbox of {name}", relay.run(), relay.stop)
+
+
+def _own_token(signer: TokenSigner) -> str:
+    """Return a token with which one copy of the control-plane asks another one."""
+    permissions = frozenset({Permission.WORKER_READ.value})
+    return signer.sign("control-plane", "control-plane", roles=(), permissions=permissions, lifetime_s=OWN_TOKEN_S)
 
 
 def _verifier(settings: ControlSettings) -> TokenVerifier:

@@ -1,6 +1,6 @@
 """How services of different processes ask each other: over gRPC, with a token."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,15 +17,19 @@ from countline.v1 import (
 from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.files.text_files import read_text
 from countline_common.grpc.authorization import Metadata, bearer_metadata
+from countline_common.grpc.channels import open_channel
 from countline_common.grpc.errors import translated
 from countline_common.grpc.paging import MAX_SIZE, every_page
 from countline_common.http.request_ids import request_metadata
+from countline_common.tls.files import TlsFiles
 from countline_control.auth.access.places import Places
 from countline_control.cameras.domain import CameraObservation
 from countline_control.cameras.messages import camera_of, observation_of
 from countline_control.models.domain import ModelRouting
 from countline_control.models.messages import trial_of
 from countline_control.workers.domain import AssignableCamera
+from countline_control.workers.forwarding import FORWARDED, no_holder
+from countline_control.workers.lease import SchedulingLease
 from countline_control.workers.messages import assignable
 
 CALL_TIMEOUT_S: Final = 3.0
@@ -130,6 +134,39 @@ class RemoteStatuses:
                 request, timeout=STATUS_TIMEOUT_S, metadata=_sent(self._metadata)
             )
         return {report.camera_id: observation_of(report.observed) for report in answer.cameras}
+
+
+class HolderStatuses:
+    """Reads the observations from the copy of the service of workers that schedules.
+
+    Args:
+        lease: knows that copy.
+        tls: certificate files of the channel to it; None without TLS.
+        token: returns a token with `worker:read`.
+    """
+
+    def __init__(self, lease: SchedulingLease, tls: TlsFiles | None, token: Callable[[], str]) -> None:
+        self._lease = lease
+        self._tls = tls
+        self._token = token
+
+    @property
+    def applies(self) -> bool:
+        """Whether another copy schedules."""
+        return self._lease.holder is not None
+
+    async def observations(self, camera_ids: Sequence[str] | None) -> dict[str, CameraObservation]:
+        """Return the observations that are known; None asks for those of all cameras.
+
+        Raises:
+            CountlineError: the copy does not answer.
+        """
+        holder = self._lease.holder
+        if holder is None:
+            raise no_holder()
+        metadata = (*bearer_metadata(self._token()), (FORWARDED, "1"))
+        async with open_channel(holder.address, self._tls) as channel:
+            return await RemoteStatuses(channel, metadata).observations(camera_ids)
 
 
 def _sent(metadata: Metadata) -> Metadata:

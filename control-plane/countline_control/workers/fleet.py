@@ -52,9 +52,11 @@ class Fleet:
     def seed(
         self, workers: Iterable[StoredWorker], held: Mapping[str, Holder], finished: Mapping[str, FinishedFile]
     ) -> None:
-        """Load the state of the database."""
+        """Load the state of the database, in place of all that was known of workers and assignments."""
         self.registry.seed(workers)
         self._held = dict(held)
+        self._observations.clear()
+        self._waiting.clear()
         self._finished.seed(finished)
 
     def set_cameras(self, cameras: Iterable[AssignableCamera]) -> None:

@@ -17,6 +17,7 @@ from countline_control.cameras.messages import camera_message, observation_messa
 from countline_control.cameras.sources import masked
 from countline_control.models.domain import Follower
 from countline_control.workers.domain import AssignableCamera, Assignment, CameraReport, WorkerReport, WorkerView
+from countline_control.workers.lease_store import StoredLease
 
 
 def report_of(message: workers_pb2.ConnectRequest) -> WorkerReport:
@@ -56,6 +57,13 @@ def worker_message(view: WorkerView) -> workers_pb2.Worker:
         spool_bytes=view.spool_bytes,
         clock_offset_s=view.clock_offset_s,
     )
+
+
+def scheduler_message(lease: StoredLease | None) -> workers_pb2.Scheduler | None:
+    """Translate the lease of the copy that schedules."""
+    if lease is None:
+        return None
+    return workers_pb2.Scheduler(address=lease.address, number=lease.number, since=to_timestamp(lease.taken_at))
 
 
 def directions(assignments: Iterable[Assignment], lease_s: float) -> workers_pb2.ConnectResponse:

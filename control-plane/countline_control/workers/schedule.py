@@ -3,6 +3,9 @@
 One task does all of this, one step after another, so that no two decisions overlap. It acts within milliseconds after
 an announced change, and looks for expired leases every half second. While the database is away nothing moves: workers
 keep their cameras, and get a whole lease once the database is back.
+
+Of several copies of the service, only the one that holds the lease of `lease` does this. A copy that gets the lease
+reads everything anew; a copy that loses it ends the streams of its workers, which then reach the new holder.
 """
 
 import asyncio
@@ -13,7 +16,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge
 
 from countline_common.data.database import is_away
-from countline_common.errors import CountlineError
+from countline_common.errors import CountlineError, UnavailableError
 from countline_common.logs import get_logger
 from countline_common.times import to_datetime
 from countline_common.waiting import happens
@@ -23,11 +26,12 @@ from countline_control.workers import store
 from countline_control.workers.domain import AssignmentPlan, Holder
 from countline_control.workers.fleet import Fleet
 from countline_control.workers.inputs import CameraInventory, NoRouting, Poll, RoutingSource
+from countline_control.workers.lease import LeaseLostError, SchedulingLease
+from countline_control.workers.saving import WorkerRows
 from countline_control.workers.streams import WorkerStream, WorkerStreams
 
 LEASE_S: Final = 10.0
 TICK_S: Final = 0.5
-FORGET_PERIOD_S: Final = 3600.0
 
 ASSIGNED: Final = Counter("countline_assignments_total", "Cameras given to workers")
 ONLINE: Final = Gauge("countline_workers_online", "Workers whose lease holds")
@@ -41,28 +45,36 @@ class Schedule:
 
     Args:
         database: holds the schema `workers`.
+        lease: the right to schedule; every write carries its number.
         fleet: workers and cameras.
         cameras: lists the cameras.
         models: knows which versions are live; None for a system without the service of models.
     """
 
     def __init__(
-        self, database: Database, fleet: Fleet, cameras: CameraInventory, models: RoutingSource | None = None
+        self,
+        database: Database,
+        lease: SchedulingLease,
+        fleet: Fleet,
+        cameras: CameraInventory,
+        models: RoutingSource | None = None,
     ) -> None:
         models = models or NoRouting()
         self._database = database
+        self._lease = lease
+        self._number = 0
         self._fleet = fleet
         self._cameras = Poll(cameras.cameras, cameras.poll_period_s)
         self._models = Poll(models.routing, models.poll_period_s)
         self._wake = asyncio.Event()
-        self._forgot_at = time.monotonic()
-        self._unsaved: set[str] = set()
+        self._rows = WorkerRows(lease, fleet)
         self._database_was_away = False
         self._problem = ""
         self._stopping = False
         self.streams = WorkerStreams()
         self.loaded = asyncio.Event()
-        """Set once the database and the cameras have been read. Before that no worker can be directed."""
+        """Set while this copy schedules: it holds the lease and has read the database and the cameras."""
+        lease.on_change = self.wake
 
     # Announcements ---------------------------------------------------------------------------------------------------
 
@@ -83,13 +95,13 @@ class Schedule:
     def opened(self, stream: WorkerStream) -> None:
         """Take over the stream of a worker that has connected; it replaces the worker's former one."""
         self.streams.open(stream)
-        self._unsaved.add(stream.worker_id)
+        self._rows.changed(stream.worker_id)
         self._wake.set()
 
     def closed(self, stream: WorkerStream) -> None:
         """Drop the stream of a worker that has disconnected."""
         self.streams.close(stream)
-        self._unsaved.add(stream.worker_id)
+        self._rows.changed(stream.worker_id)
         self._wake.set()
 
     async def observations(self, camera_ids: Sequence[str] | None) -> dict[str, CameraObservation]:
@@ -111,15 +123,27 @@ class Schedule:
         """Decide until `stop` is called."""
         while not self._stopping:
             try:
-                if not self.loaded.is_set():
-                    await self._load()
-                await self._step()
+                if self._number != self._lease.number:
+                    self._step_down()
+                if self._lease.is_certain:
+                    if not self.loaded.is_set():
+                        await self._load()
+                    await self._step()
             except Exception as error:  # noqa: BLE001  (no error may end the one task that directs workers)
                 self._note_failure(error)
             await happens(self._wake, TICK_S)
             self._wake.clear()
 
+    def _step_down(self) -> None:
+        """Forget what this copy knew under another number of the lease, or before it held one."""
+        self._number = self._lease.number
+        if self.loaded.is_set():
+            self.loaded.clear()
+            self.streams.end_all(UnavailableError("another copy of the control-plane schedules", hint="connect again"))
+
     def _note_failure(self, error: Exception) -> None:
+        if isinstance(error, LeaseLostError):
+            return  # the lease logs it
         if is_away(error):
             if not self._database_was_away:
                 _log.warning("schedule.database_away")
@@ -135,10 +159,11 @@ class Schedule:
         self._problem = problem
 
     async def _load(self) -> None:
-        async with self._database.begin() as connection:
+        async with self._lease.begin(self._number) as connection:
             workers = await store.all_workers(connection)
             held = await store.all_held(connection)
             finished = await store.all_finished(connection)
+        self._rows.reset()
         self._fleet.seed(workers, held, finished)
         self._fleet.set_cameras(await self._cameras.read())
         # Before the first directions: otherwise a camera would begin without a version and change to it a moment later.
@@ -158,8 +183,9 @@ class Schedule:
             await self._read_models()
         await self._write_finished()
         await self._follow(self._fleet.plan())
-        await self._save_workers()
-        self.streams.direct_all(self._fleet.assignments_of)
+        await self._rows.save(self._number)
+        if self._lease.is_certain:
+            self.streams.direct_all(self._fleet.assignments_of)
         ONLINE.set(len(self._fleet.registry.online()))
         WAITING.set(len(self._fleet.waiting))
 
@@ -183,7 +209,7 @@ class Schedule:
         if not done and not outdated:
             return
         now = to_datetime(time.time())
-        async with self._database.begin() as connection:
+        async with self._lease.begin(self._number) as connection:
             await store.forget_finished(connection, outdated)
             for camera_id, finished in done.items():
                 await store.save_finished(connection, camera_id, finished, now)
@@ -199,7 +225,7 @@ class Schedule:
         registry = self._fleet.registry
         instances = {worker_id: registry.record(worker_id).instance for worker_id in plan.given.values()}
         given: dict[str, Holder] = {}
-        async with self._database.begin() as connection:
+        async with self._lease.begin(self._number) as connection:
             await store.release(connection, plan.released)
             for camera_id, worker_id in sorted(plan.given.items()):
                 once = self._fleet.plays_once(camera_id)
@@ -212,27 +238,3 @@ class Schedule:
             _log.info("camera.assigned", camera_id=camera_id, worker_id=holder.worker_id, epoch=holder.epoch)
         for camera_id in sorted(plan.released):
             _log.info("camera.released", camera_id=camera_id)
-
-    async def _save_workers(self) -> None:
-        unsaved, self._unsaved = self._unsaved, set()
-        gone = set()
-        if time.monotonic() - self._forgot_at > FORGET_PERIOD_S:
-            gone, self._forgot_at = self._fleet.forget_long_gone(), time.monotonic()
-        if not unsaved and not gone:
-            return
-        for worker_id in sorted(unsaved - gone):
-            await self._save_worker(worker_id)
-        if gone:
-            async with self._database.begin() as connection:
-                await store.forget_workers(connection, gone)
-
-    async def _save_worker(self, worker_id: str) -> None:
-        """Save one worker. A row that the database refuses is logged, and stops no other worker."""
-        try:
-            async with self._database.begin() as connection:
-                await store.save_worker(connection, self._fleet.registry.record(worker_id).stored())
-        except Exception as error:
-            if is_away(error):
-                self._unsaved.add(worker_id)
-                raise
-            _log.error("worker.not_saved", worker_id=worker_id, exc_info=error)

@@ -3,10 +3,11 @@
 A worker that closes its side of the stream leaves: its cameras may move at once. A worker whose connection breaks keeps
 them until its lease expires.
 """
-# ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
+# ruff: noqa: N802  (names and arguments of the methods are gRPC's)
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -21,6 +22,8 @@ from countline_common.waiting import happens
 from countline_control.workers import messages
 from countline_control.workers.domain import CameraReport, WorkerReport
 from countline_control.workers.fleet import Fleet
+from countline_control.workers.forwarding import CLOSE_SETTLES_S, Forwarding, no_holder
+from countline_control.workers.lease import LOOK_S, SchedulingLease
 from countline_control.workers.registry import replaced
 from countline_control.workers.schedule import Schedule
 from countline_control.workers.streams import WorkerStream
@@ -28,18 +31,25 @@ from countline_control.workers.streams import WorkerStream
 NAME: Final = "countline.v1.WorkerService"
 INTRODUCTION_TIMEOUT_S: Final = 10.0
 LOADING_PATIENCE_S: Final = 5.0
-CLOSE_SETTLES_S: Final = 0.1
-"""For a moment a broken connection may look like a side that was closed on purpose."""
 
 _log = get_logger(__name__)
 
 
 class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
-    """Answers `countline.v1.WorkerService`."""
+    """Answers `countline.v1.WorkerService`.
 
-    def __init__(self, fleet: Fleet, schedule: Schedule) -> None:
+    Args:
+        fleet: workers and cameras.
+        schedule: directs workers while this copy holds the lease.
+        lease: the right to schedule.
+        forwarding: passes calls on while another copy holds it.
+    """
+
+    def __init__(self, fleet: Fleet, schedule: Schedule, lease: SchedulingLease, forwarding: Forwarding) -> None:
         self._fleet = fleet
         self._schedule = schedule
+        self._lease = lease
+        self._forwarding = forwarding
 
     def as_service(self) -> Service:
         """Describe this service to a gRPC server."""
@@ -56,8 +66,12 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
     async def Connect(
         self, request_iterator: AsyncIterator[ConnectRequest], context: Context
     ) -> AsyncIterator[ConnectResponse]:
-        await self._wait_until_loaded()
         requests = aiter(request_iterator)
+        if await self._is_elsewhere(context):
+            async with contextlib.aclosing(self._forwarding.connect(requests, context)) as responses:
+                async for response in responses:
+                    yield response
+            return
         stream = await self._open(requests)
         reader = asyncio.create_task(self._read(stream, requests), name=f"reports of {stream.worker_id}")
         try:
@@ -76,17 +90,20 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
     async def ListWorkers(
         self, request: workers_pb2.ListWorkersRequest, context: Context
     ) -> workers_pb2.ListWorkersResponse:
-        await self._check()
         wanted = page(request.page_size, request.page_token)
+        if await self._is_elsewhere(context):
+            return await self._forwarding.call(context, lambda stub, how: stub.ListWorkers(request, **how))
         found = [worker for worker in self._fleet.workers() if worker.worker_id > wanted.after]
         token = next_token(found[wanted.size - 1].worker_id) if len(found) > wanted.size else ""
         shown = [messages.worker_message(worker) for worker in found[: wanted.size]]
-        return workers_pb2.ListWorkersResponse(workers=shown, next_page_token=token)
+        scheduler = messages.scheduler_message(self._lease.seen)
+        return workers_pb2.ListWorkersResponse(workers=shown, next_page_token=token, scheduler=scheduler)
 
     async def ListCameraObservations(
         self, request: workers_pb2.ListCameraObservationsRequest, context: Context
     ) -> workers_pb2.ListCameraObservationsResponse:
-        await self._check()
+        if await self._is_elsewhere(context):
+            return await self._forwarding.call(context, lambda stub, how: stub.ListCameraObservations(request, **how))
         camera_ids = list(request.camera_ids) or self._fleet.camera_ids()
         observations = await self._schedule.observations(camera_ids)
         reports = [
@@ -97,12 +114,23 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
         return workers_pb2.ListCameraObservationsResponse(cameras=shown)
 
     async def _check(self) -> None:
-        if not self._schedule.loaded.is_set():
-            raise UnavailableError("assignments are still being loaded", hint="try again in some seconds")
+        if not self._schedule.loaded.is_set() and self._lease.holder is None:
+            raise _loading()
 
-    async def _wait_until_loaded(self) -> None:
-        await happens(self._schedule.loaded, LOADING_PATIENCE_S)
-        await self._check()
+    async def _is_elsewhere(self, context: Context) -> bool:
+        """Whether another copy answers a call; wait for some seconds until one of them can.
+
+        Raises:
+            UnavailableError: none can.
+        """
+        until = time.monotonic() + LOADING_PATIENCE_S
+        while not self._schedule.loaded.is_set():
+            if self._forwarding.applies(context):
+                return True
+            if self._forwarding.was_forwarded(context) or time.monotonic() > until:
+                raise _loading()
+            await happens(self._schedule.loaded, LOOK_S)
+        return False
 
     async def _open(self, requests: AsyncIterator[ConnectRequest]) -> WorkerStream:
         """Wait for a worker's first report and register the worker."""
@@ -112,6 +140,8 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
         except (TimeoutError, StopAsyncIteration) as error:
             raise InvalidInputError("the worker sent no report", hint="send a report at once") from error
         _check_name(first.worker_id)
+        if not self._schedule.loaded.is_set():
+            raise no_holder()  # another copy took the lease meanwhile
         record = self._fleet.registry.introduce(first)
         self._end_older_stream(first)
         self._fleet.report(first)
@@ -153,6 +183,10 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
             )
         if self._fleet.report(report):
             self._schedule.wake()
+
+
+def _loading() -> UnavailableError:
+    return UnavailableError("assignments are still being loaded", hint="try again in some seconds")
 
 
 def _check_name(worker_id: str) -> None:

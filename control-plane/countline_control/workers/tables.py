@@ -1,6 +1,6 @@
 """The schema `workers`."""
 
-from sqlalchemy import CheckConstraint, Column, DateTime, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, DateTime, Integer, MetaData, String, Table
 from sqlalchemy.dialects.postgresql import JSONB
 
 SCHEMA = "workers"
@@ -42,4 +42,19 @@ finished = Table(
     # The last CameraObservation as protobuf's JSON.
     Column("status", JSONB, nullable=False),
     Column("finished_at", _moment, nullable=False),
+)
+
+# One row: the copy of the service that schedules. See `lease`.
+lease = Table(
+    "lease",
+    metadata,
+    Column("only_row", Boolean, CheckConstraint("only_row", name="only_row"), primary_key=True),
+    # Grows each time a copy takes the lease: what a former holder writes is refused by it.
+    Column("number", Integer, nullable=False),
+    # Grows while the holder works.
+    Column("beats", BigInteger, nullable=False),
+    # Where other copies reach the holder.
+    Column("address", String, nullable=False),
+    Column("taken_at", _moment, nullable=False),
+    Column("is_released", Boolean, nullable=False),
 )

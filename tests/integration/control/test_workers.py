@@ -399,11 +399,11 @@ async def test_a_row_that_the_database_refuses_stops_no_other_worker(control: Co
         schedule = control.plane._observations.schedule
         record = schedule._fleet.registry.record("worker-1")
         record.version = "\0"
-        schedule._unsaved.add("worker-1")
+        schedule._rows.changed("worker-1")
         await create_camera(control, "door")
         async with working(control, "worker-2"):
             await first.until(lambda w: set(w.epochs) == {"door"})
-            schedule._unsaved.add("worker-1")
+            schedule._rows.changed("worker-1")
             await create_camera(control, "hall")
             await asyncio.wait_for(_both_assigned(control), WAIT_S)
 
