@@ -127,7 +127,7 @@ class NatsServer:
         """The password of each user; that of the user of earlier releases only if there is one."""
         passwords = {user.name: self._password(user.name) for user in USERS}
         earlier = self._credentials / password_file(EARLIER_USER)
-        return passwords | ({EARLIER_USER: earlier.read_text().strip()} if earlier.exists() else {})
+        return passwords | ({EARLIER_USER: self._password(EARLIER_USER)} if earlier.exists() else {})
 
     def _password(self, user: str) -> str:
         return ensure_secret(self._credentials / password_file(user))
