@@ -33,7 +33,7 @@ EndOption = Annotated[
 BucketOption = Annotated[str, typer.Option("--bucket", help="Bucket size: 1m, 15m, 1h, 1d or 1mo.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ServerOption = Annotated[
-    str | None, typer.Option("--server", help="Server address; default: the server of the last login.")
+    str | None, typer.Option("--server", help="Server address; default: the context, or the last login.")
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder of a Countline on this machine.")]
 

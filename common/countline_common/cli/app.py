@@ -22,6 +22,7 @@ from typer.core import TyperCommand, TyperGroup
 from countline_common.access.acting import ActingFor, acting_for
 from countline_common.access.api_keys import VARIABLE as API_KEY_VARIABLE
 from countline_common.cli.contexts import complete_context
+from countline_common.cli.output import add_output_option
 from countline_common.cli.standard_output import discard_output, prepare_streams
 from countline_common.cli.usage import CommandUsageError, usage_errors
 from countline_common.contexts.context import VARIABLE as CONTEXT_VARIABLE
@@ -95,6 +96,7 @@ def _as_click(target: typer.Typer | Callable[..., Any], command: LazyCommand) ->
         app.command(name=command.name)(target)
         loaded = cast("Command", typer.main.get_command(app))
     loaded.name = command.name
+    add_output_option(loaded)
     _join_lines(loaded)
     return loaded
 

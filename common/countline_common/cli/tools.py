@@ -1,7 +1,6 @@
 """What commands of several rooms share: options, calls to the services, output."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Annotated, Any, TypeVar
 import typer
 from google.protobuf.message import Message
 
+from countline_common.cli.output import is_wide, print_structured
 from countline_common.cli.tables import new_table
-from countline_common.cli.terminal import Styled, Terminal, shown
+from countline_common.cli.terminal import PIPE_WIDTH, Styled, Terminal, shown
 from countline_common.errors import InvalidInputError
 from countline_common.grpc.client import Client, connect
 from countline_common.grpc.discovery import discover
@@ -21,7 +21,7 @@ _Result = TypeVar("_Result")
 
 ServerOption = Annotated[
     str | None,
-    typer.Option("--server", help="Server address; default: the server of the last login."),
+    typer.Option("--server", help="Server address; default: the context, or the last login."),
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder of a Countline on this machine.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -39,9 +39,8 @@ def ask(server: str | None, data: Path | None, question: Callable[[Client], Awai
 
 
 def print_json(value: Any) -> None:
-    """Print JSON to standard output."""
-    json.dump(value, sys.stdout, indent=2)
-    sys.stdout.write("\n")
+    """Print JSON to standard output; YAML after `-o yaml`."""
+    print_structured(value)
 
 
 def print_message(message: Message) -> None:
@@ -66,7 +65,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Styled]], 
     table = new_table(*columns)
     for row in rows:
         table.add_row(*row)
-    Terminal().print(table)
+    terminal = Terminal()
+    if is_wide():
+        terminal.print(table, width=max(terminal.width, PIPE_WIDTH), soft_wrap=True)
+    else:
+        terminal.print(table)
 
 
 def note(text: str) -> None:

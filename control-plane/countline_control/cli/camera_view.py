@@ -28,6 +28,11 @@ _COLOURS: Final = {
 _COUNTING: Final = {cameras_pb2.OBSERVED_STATE_RUNNING, cameras_pb2.OBSERVED_STATE_DEGRADED}
 
 
+COLUMNS: Final = ("CAMERA", "NAME", "SITE", "STATUS", "OBSERVED", "FPS", "LINES", "SOURCE")
+MORE_COLUMNS: Final = ("WORKER", "MODEL", "LATENCY", "DROPPED", "SINCE", "LOCATION", "TAGS", "REVISION")
+"""Columns that `-o wide` adds."""
+
+
 def row(camera: Camera) -> tuple[str | Styled, ...]:
     """Return the row of a camera in `cameras list`."""
     observed = camera.observed
@@ -41,6 +46,21 @@ def row(camera: Camera) -> tuple[str | Styled, ...]:
         _rate(camera) if observed.state in _COUNTING else "",
         ", ".join(names),
         camera.stream_url,
+    )
+
+
+def more_of_row(camera: Camera) -> tuple[str, ...]:
+    """Return the cells of `MORE_COLUMNS`."""
+    observed = camera.observed
+    return (
+        observed.worker_id,
+        observed.model or camera.spec.model,
+        f"{observed.latency_s * 1e3:.0f} ms" if observed.state in _COUNTING else "",
+        str(observed.frames_dropped) if observed.frames_processed else "",
+        rfc3339(from_timestamp(observed.since)) if observed.HasField("since") else "",
+        _where(camera),
+        ", ".join(camera.tags),
+        str(camera.revision),
     )
 
 

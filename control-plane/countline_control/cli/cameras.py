@@ -18,6 +18,8 @@ from countline.v1.cameras_pb2 import (
 )
 from countline_common.cli.completion import complete_camera
 from countline_common.cli.options import grouped
+from countline_common.cli.output import is_wide
+from countline_common.cli.terminal import Styled
 from countline_common.cli.tools import (
     DataOption,
     JsonOption,
@@ -31,6 +33,7 @@ from countline_common.cli.tools import (
     print_message,
     print_table,
 )
+from countline_common.cli.watching import WatchOption, watch_table
 from countline_common.errors import InvalidInputError
 from countline_common.grpc.client import Client
 from countline_common.grpc.paging import every_page
@@ -44,7 +47,7 @@ from countline_control.cli.camera_options import (
     source_url,
 )
 from countline_control.cli.camera_places import FilterOptions, PlaceOptions, filter_of, set_place
-from countline_control.cli.camera_view import print_camera, row
+from countline_control.cli.camera_view import COLUMNS, MORE_COLUMNS, more_of_row, print_camera, row
 from countline_control.cli.changes import changed_spec
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Manage cameras.")
@@ -84,7 +87,12 @@ def add(
 @app.command("list")
 @grouped
 def list_(
-    *, shown: FilterOptions, json: JsonOption = False, server: ServerOption = None, data: DataOption = None
+    *,
+    shown: FilterOptions,
+    watch: WatchOption = False,
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
 ) -> None:
     """List cameras: what is wanted of them, and what is observed.
 
@@ -95,13 +103,19 @@ def list_(
     async def question(client: Client) -> list[Camera]:
         return await all_cameras(client, request)
 
+    columns = (*COLUMNS, *MORE_COLUMNS) if is_wide() else COLUMNS
+    if watch:
+        watch_table(columns, lambda: [_cells(each) for each in ask(server, data, question)], as_json=json)
     cameras = ask(server, data, question)
     if json:
         print_json({"cameras": [to_json(camera) for camera in cameras]})
         return
-    columns = ("CAMERA", "NAME", "SITE", "STATUS", "OBSERVED", "FPS", "LINES", "SOURCE")
     nothing = "No cameras found. Add one: countline cameras add ID URL --line NAME:x1,y1,x2,y2"
-    print_table(columns, [row(camera) for camera in cameras], nothing)
+    print_table(columns, [_cells(camera) for camera in cameras], nothing)
+
+
+def _cells(camera: Camera) -> tuple[str | Styled, ...]:
+    return (*row(camera), *more_of_row(camera)) if is_wide() else row(camera)
 
 
 @app.command("show")

@@ -7,8 +7,10 @@ from typing import Final
 import typer
 
 from countline.v1.workers_pb2 import WORKER_STATE_ONLINE, ListWorkersRequest, ListWorkersResponse, Scheduler, Worker
+from countline_common.cli.output import is_wide
 from countline_common.cli.terminal import Styled
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_json, print_table
+from countline_common.cli.watching import WatchOption, watch_table
 from countline_common.grpc.client import Client
 from countline_common.grpc.paging import every_page
 from countline_common.http.rest_json import to_json
@@ -16,6 +18,10 @@ from countline_common.times import from_timestamp, rfc3339
 
 MOST_OFFSET_S: Final = 2.0
 """A clock that differs by more is reported; the worker then uses the time of NATS."""
+
+COLUMNS: Final = ("WORKER", "STATE", "CAMERAS", "BACKEND", "VERSION", "REPORTED", "SPOOL", "CLOCK")
+MORE_COLUMNS: Final = ("CONNECTED", "OFFSET")
+"""Columns that `-o wide` adds."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -26,7 +32,9 @@ def _group() -> None:
 
 
 @app.command("list")
-def list_(json: JsonOption = False, server: ServerOption = None, data: DataOption = None) -> None:
+def list_(
+    watch: WatchOption = False, json: JsonOption = False, server: ServerOption = None, data: DataOption = None
+) -> None:
     """List workers and their cameras.
 
     Example: countline workers list
@@ -42,14 +50,26 @@ def list_(json: JsonOption = False, server: ServerOption = None, data: DataOptio
             lambda token: client.workers.ListWorkers(ListWorkersRequest(page_token=token)), workers_of
         )
 
+    columns = (*COLUMNS, *MORE_COLUMNS) if is_wide() else COLUMNS
+    if watch:
+        watch_table(columns, lambda: [_cells(each) for each in ask(server, data, question)], as_json=json)
     workers = ask(server, data, question)
     if json:
         print_json({"workers": [to_json(worker) for worker in workers], "scheduler": to_json(scheduler)})
         return
-    columns = ("WORKER", "STATE", "CAMERAS", "BACKEND", "VERSION", "REPORTED", "SPOOL", "CLOCK")
-    print_table(columns, [_row(worker) for worker in workers], "No workers found. Start one: countline worker")
+    print_table(columns, [_cells(each) for each in workers], "No workers found. Start one: countline worker")
     since = rfc3339(from_timestamp(scheduler.since))
     note(f"The control-plane at {scheduler.address} schedules since {since} (number {scheduler.number}).")
+
+
+def _cells(worker: Worker) -> tuple[str | Styled, ...]:
+    return (*_row(worker), *_more(worker)) if is_wide() else _row(worker)
+
+
+def _more(worker: Worker) -> tuple[str, ...]:
+    """Return the cells of `MORE_COLUMNS`."""
+    connected = rfc3339(from_timestamp(worker.connected_at)) if worker.HasField("connected_at") else ""
+    return connected, f"{worker.clock_offset_s:+.3f} s"
 
 
 def _row(worker: Worker) -> tuple[str | Styled, ...]:

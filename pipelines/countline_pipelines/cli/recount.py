@@ -54,7 +54,7 @@ def recount(
         typer.Option(help="Size of the picture, if coordinates are pixels.", rich_help_panel=WHAT_COUNTS),
     ] = None,
     json_: options.JsonOption = False,
-    server: Annotated[str | None, typer.Option(help="Server address; default: the server of the last login.")] = None,
+    server: Annotated[str | None, typer.Option(help="Server address; default: the context, or the last login.")] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder of a Countline on this machine.")] = None,
 ) -> None:
     """Count lines over stored trajectories, by the rules that count live.

@@ -1,8 +1,9 @@
-"""`countline top`, as a process: on a terminal, outside of one, and while the server is away."""
+"""`countline top` and `--watch`, as processes: on a terminal, outside of one, and while the server is away."""
 
 import asyncio
 import os
 import pty
+import signal
 import struct
 import termios
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fixtures.analytics.stack import until
 from tests.fixtures.control.auth import PASSWORD
 from tests.fixtures.control.shell import Shell
 from tests.fixtures.forked.command import countline
@@ -47,9 +49,7 @@ class Screen:
         os.write(self.ours, keys.encode())
 
     async def shows(self, words: str, since: int = 0) -> None:
-        async with asyncio.timeout(60):
-            while words not in self.text[since:]:
-                await asyncio.sleep(0.05)
+        await until(lambda: words in self.text[since:], 60)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ async def screen() -> Any:
 
 async def start(shell: Shell, screen: Screen, *words: str, **environment: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        str(countline()), "top", *words, cwd=shell.folder,
+        str(countline()), *(words or ("top",)), cwd=shell.folder,
         stdin=screen.theirs, stdout=screen.theirs, stderr=screen.theirs,
         env={**shell.environment, "TERM": "xterm-256color", **environment},
     )  # fmt: skip
@@ -108,7 +108,7 @@ async def test_ctrl_c_leaves_the_terminal_as_it_was(shell: Shell, screen: Screen
 
 @pytest.mark.usefixtures("left_as_found")
 async def test_a_server_that_goes_away_and_comes_back_is_found_again(shell: Shell, screen: Screen) -> None:
-    process = await start(shell, screen, "--interval", "0.5")
+    process = await start(shell, screen, "top", "--interval", "0.5")
     await screen.shows("waiting")
     endpoints = shell.data / "run" / "endpoints.json"
     right = endpoints.read_text()
@@ -136,7 +136,7 @@ async def test_outside_a_terminal_one_screen_or_json_is_printed(shell: Shell) ->
     code, _, err = await shell.run("top")
     assert (code, "countline top --once, or --json" in err) == (1, True)
     text = await shell.ok("top", "--once")
-    assert "1 cameras: 1 waiting" in text
+    assert "1 camera: 1 waiting" in text
     assert "Counts are unknown: http://127.0.0.1:9" in text
     assert "\x1b" not in text
     found = await shell.json("top")
@@ -145,3 +145,18 @@ async def test_outside_a_terminal_one_screen_or_json_is_printed(shell: Shell) ->
     ]
     (shell.data / "run" / "endpoints.json").unlink()
     assert (await shell.run("top", "--once"))[0] == 1
+
+
+@pytest.mark.usefixtures("left_as_found")
+async def test_a_watched_list_follows_changes_and_outlives_the_server(shell: Shell, screen: Screen) -> None:
+    process = await start(shell, screen, "cameras", "list", "--watch")
+    await screen.shows("door")
+    await shell.ok("cameras", "add", "yard", "rtsp://camera.invalid/live")
+    await screen.shows("yard")
+    (shell.data / "run" / "endpoints.json").unlink()
+    await screen.shows("no answer, trying again: ")
+    process.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(process.wait(), 30) == 130
+    for words in (["--json"], ["-o", "yaml"], []):
+        code, _, err = await shell.run("workers", "list", "--watch", *words)
+        assert (code, "--watch draws tables on a terminal" in err) == (1, True)

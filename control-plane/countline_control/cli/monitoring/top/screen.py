@@ -89,9 +89,10 @@ def _heading(snapshot: TopSnapshot | None, view: TopView, width: int) -> list[St
         return [_cut(title, width)]
     at = time.strftime("%H:%M:%S", time.localtime(snapshot.taken_at))
     states = Counter(camera.state for camera in snapshot.cameras)
-    totals = Styled(f"{len(snapshot.cameras)} cameras")
-    for index, (state, number) in enumerate(states.most_common()):
-        totals.append(": " if index == 0 else ", ").append(f"{number} {state}", STATE_COLOURS.get(state, "dim"))
+    number = len(snapshot.cameras)
+    totals = Styled(f"{number} camera{'' if number == 1 else 's'}")
+    for index, (state, of_state) in enumerate(states.most_common()):
+        totals.append(": " if index == 0 else ", ").append(f"{of_state} {state}", STATE_COLOURS.get(state, "dim"))
     rates = f"{sum(each.fps for each in snapshot.cameras if each.is_counting):.0f} frames/s"
     known = [each.counts_per_minute for each in snapshot.cameras if each.counts_per_minute is not None]
     rates += f"  {sum(known)} counts/min" if known else ""
