@@ -24,6 +24,7 @@ COMMANDS: list[LazyCommand] = [
     _command("cameras", "camera_life:app", "Manage cameras."),
     _command("workers", "workers:app", "Inspect workers: the processes that count."),
     _command("check", "monitoring.check:app", "Check a running Countline, for Nagios and other monitoring systems."),
+    _command("support", "support.gather:app", "Gather versions, health and logs for those who look for a fault."),
     _command("top", "monitoring.top.top:top", "Watch cameras and workers live."),
     _command("users", "identity.identities:app", "Manage users."),
     _command("invites", "identity.invites:app", "Manage invites, with which people create their own accounts."),

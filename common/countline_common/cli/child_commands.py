@@ -12,6 +12,7 @@ look at every caller.
 | `models prepare FILE --json` | models | a contract model from an ONNX file | common: triton/private, for `count` |
 | `models render-demo --json` | models | the demo's clips with their truth | models: deploy/golden; local: demo/site |
 | `audit protect` | control-plane | tables of the audit that the service cannot change | local: up/database_protection |
+| `doctor --json` | pipelines | what the data plane finds on this machine | control-plane: cli/support |
 | `serve all` | control-plane | the control-plane as a process | local: parts/services |
 | `analytics ingest`, `analytics api` | analytics | ingest and gateway as processes | local: parts/services |
 | `worker` | pipelines | a worker as a process | local: parts/services |
@@ -31,6 +32,7 @@ INTERFACE: Final = (
     ("analytics", "ingest"),
     ("audit", "protect"),
     ("count",),
+    ("doctor",),
     ("models", "prepare"),
     ("models", "render-demo"),
     ("serve", "all"),

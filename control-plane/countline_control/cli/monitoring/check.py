@@ -4,23 +4,19 @@ import asyncio
 import time
 from typing import Annotated, Final
 
-import grpc
 import typer
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from countline.v1.cameras_pb2 import GetCameraRequest, ListCamerasRequest
 from countline.v1.parts_pb2 import ListMessageStreamsRequest, MessageStream
 from countline.v1.workers_pb2 import ListWorkersRequest
 from countline_common.cli.completion import complete_camera, complete_site
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption
-from countline_common.grpc.channels import open_channel
 from countline_common.grpc.client import Client
-from countline_common.grpc.errors import from_rpc_error
 from countline_common.grpc.paging import every_page
 from countline_control.cli.cameras import all_cameras
+from countline_control.cli.monitoring.answers import answers_of_services
 from countline_control.cli.monitoring.camera_checks import CameraLimits, check_camera, check_cameras
 from countline_control.cli.monitoring.checking import DEFAULT_TIMEOUT_S, CheckGroup, TimeoutOption, run_check
-from countline_control.cli.monitoring.gateway import gateway_answers
 from countline_control.cli.monitoring.system_checks import (
     check_dlq,
     check_ingest,
@@ -220,37 +216,10 @@ def server_(
 
     async def question(client: Client) -> CheckResult:
         check_order(warning, critical)
-        named = {
-            "auth": client.endpoints.auth,
-            "cameras": client.endpoints.cameras,
-            "workers": client.endpoints.workers,
-        }
-        if client.endpoints.models:
-            named["models"] = client.endpoints.models
-        limit_s = max(0.05, timeout_s * 0.9)
-        asked = {name: _answers(address, client, limit_s) for name, address in named.items()}
-        if gateway:
-            asked["gateway"] = gateway_answers(client.rest_base_url, limit_s)
-        answers = await asyncio.gather(*asked.values())
-        return check_server(dict(zip(asked, answers, strict=True)), warning, critical)
+        answers = await answers_of_services(client, max(0.05, timeout_s * 0.9), with_gateway=gateway)
+        return check_server(answers, warning, critical)
 
     run_check("server", question, server, data, timeout_s, as_json=json)
-
-
-async def _answers(address: str, client: Client, limit_s: float) -> float | str:
-    """Seconds until a service says that it serves, or why it does not."""
-    channel = open_channel(address, client.tls)
-    began = time.monotonic()
-    try:
-        request = health_pb2.HealthCheckRequest()
-        answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=limit_s)
-    except grpc.RpcError as error:
-        return from_rpc_error(error).message
-    finally:
-        await channel.close(None)
-    if answer.status != health_pb2.HealthCheckResponse.SERVING:
-        return "answers that it cannot serve"
-    return time.monotonic() - began
 
 
 async def _streams(client: Client) -> list[MessageStream]:

@@ -47,7 +47,7 @@ READ = {
     "roles validate file",
     "worker --config",
 }
-NO_FILES_TO_READ = {"models render --out", "models trial --plot"}
+NO_FILES_TO_READ = {"models render --out", "models trial --plot", "support gather --output"}
 """Written by commands that read no file of the user."""
 MAKE_FOLDERS = {"models fuse --output", "models pull --output", "models quantize --output", "models render --out"}
 """These make the folder of the file."""
@@ -178,7 +178,8 @@ def test_no_command_writes_over_what_it_reads(
 
 @pytest.mark.parametrize("option", sorted({*WRITTEN, *NO_FILES_TO_READ} - MAKE_FOLDERS))
 def test_a_folder_that_does_not_exist_is_reported_before_the_work(folder: Path, option: str) -> None:
-    words = {"models trial --plot": ("models", "trial", "gates")}.get(option) or WRITTEN[option][0]
+    others = {"models trial --plot": ("models", "trial", "gates"), "support gather --output": ("support", "gather")}
+    words = others.get(option) or WRITTEN[option][0]
     result = CliRunner().invoke(app, [*words, option.rpartition(" ")[2], "missing/out.png"])
     assert isinstance(result.exception, CountlineError), result.output
     assert "cannot write" in result.exception.message

@@ -1,0 +1,1 @@
+"""`countline support`: gathers what a person needs who looks for a fault, without secrets."""
