@@ -29,6 +29,8 @@ UP: Final = "up"
 
 _MODELS: Final = f"OBJ_{MODEL_BUCKET}"
 _STREAMS: Final = tuple(str(config.name) for config in bus.stream_configs())
+DATED_STREAMS: Final = (bus.COUNTS, bus.DOMAIN, bus.AUDIT, bus.TRIALS, bus.DLQ)
+"""Streams with durable consumers, and the dead letters: control looks up a message to say since when it has waited."""
 _SERVICES: Final = (CONTROL, "auth", "cameras", "models", "workers")
 """Names under which processes of the control-plane report themselves."""
 
@@ -101,7 +103,8 @@ USERS: Final = (
             *_api("STREAM.UPDATE", bus.AUDIT, bus.AUDIT_CHECKPOINTS),
             *_api("STREAM.INFO", _MODELS),
             "$JS.API.STREAM.NAMES",
-            *_api("STREAM.MSG.GET", bus.AUDIT_CHECKPOINTS, _MODELS),
+            *_api("STREAM.MSG.GET", bus.AUDIT_CHECKPOINTS, _MODELS, *DATED_STREAMS),
+            *_api("CONSUMER.LIST", *DATED_STREAMS),
             *_api("STREAM.PURGE", _MODELS),
             *_reads(bus.AUDIT, "audit"),
             *_reads(bus.TRIALS, "models"),

@@ -1,39 +1,49 @@
 """Asks JetStream for its streams, and how far their durable consumers are behind."""
 
 import time
+from contextlib import suppress
 from typing import Final
 
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerInfo, StreamInfo
+from nats.js.api import ConsumerInfo
 from nats.js.errors import NotFoundError
 
 from countline.v1.parts_pb2 import MessageConsumer, MessageStream
+from countline_common.data.bus import stream_configs
+from countline_common.data.bus_users import DATED_STREAMS
 from countline_common.times import to_timestamp
 
 ANY_SUBJECT: Final = ">"
 
 
 async def message_streams(jetstream: JetStreamContext) -> list[MessageStream]:
-    """Return the streams in order of name.
+    """Return the streams of the product in order of name. One that does not exist yet is left out.
 
     Raises:
         nats.errors.Error, APIError, TimeoutError: NATS does not answer.
     """
-    found = [await _stream(jetstream, info) for info in await jetstream.streams_info()]
-    return sorted(found, key=lambda each: each.name)
+    found = []
+    for name in sorted(str(config.name) for config in stream_configs()):
+        with suppress(NotFoundError):
+            found.append(await _stream(jetstream, name))
+    return found
 
 
-async def _stream(jetstream: JetStreamContext, info: StreamInfo) -> MessageStream:
-    name, state = str(info.config.name), info.state
+async def _stream(jetstream: JetStreamContext, name: str) -> MessageStream:
+    info = await jetstream.stream_info(name)
     stream = MessageStream(
-        name=name, messages=state.messages, bytes=state.bytes, max_bytes=max(0, info.config.max_bytes or 0)
+        name=name,
+        messages=info.state.messages,
+        bytes=info.state.bytes,
+        max_bytes=max(0, info.config.max_bytes or 0),
     )
-    if state.messages and (last := await _received_at(jetstream, name, state.last_seq)):
+    if name not in DATED_STREAMS:
+        return stream
+    if info.state.messages and (last := await _received_at(jetstream, name, info.state.last_seq)):
         stream.last_at.CopyFrom(to_timestamp(last))
-    if state.consumer_count:
-        for each in sorted(await jetstream.consumers_info(name), key=lambda each: each.name):
-            if each.config.durable_name:
-                stream.consumers.append(await _consumer(jetstream, name, each))
+    for each in sorted(await jetstream.consumers_info(name), key=lambda each: each.name):
+        if each.config.durable_name:
+            stream.consumers.append(await _consumer(jetstream, name, each))
     return stream
 
 

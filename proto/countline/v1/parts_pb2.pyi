@@ -285,7 +285,7 @@ class MessageStream(_message.Message):
     """The most that it holds; 0 for no limit."""
     @_builtins.property
     def last_at(self) -> _timestamp_pb2.Timestamp:
-        """When the newest message came; unset if none has come."""
+        """When the newest message came, of `DLQ` and of streams with durable consumers; unset if the stream is empty."""
 
     @_builtins.property
     def consumers(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageConsumer]:
