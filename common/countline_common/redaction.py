@@ -8,8 +8,12 @@ a text can be read in two ways, they mask both.
 1. All between the first `://` and the last `@` is secret, except a plain user name before the first colon.
 2. Without `://`, all between the first colon and the last `@` is secret.
 3. Without `@`, all behind the colon of the host is secret, unless it is a port.
-4. The value of every key that ends like the name of a secret is secret, up to the next `&KEY=`.
+4. The value of every key that ends like the name of a secret is secret, up to the next `&KEY=`. So is the `p=` that
+   follows a `u=`, and what follows the colon in `login=user:password`.
 5. A text with escapes is masked again after they are undone.
+
+Two rules mask what libraries print beside addresses: headers with credentials, and quoted values such as
+`"password": "…"`.
 
 One text is one address, except a list of NATS servers. Every function takes time in proportion to the length of its
 text: anyone can send a long text.
@@ -23,10 +27,27 @@ from urllib.parse import unquote
 MASK: Final = "***"
 SECRET_KEYS: Final = (
     "pass", "pas", "pwd", "pw", "psw", "passwd", "psswd", "password", "passwort", "passphrase", "passcode", "pword",
-    "pin", "otp", "key", "psk", "auth", "authorization", "token", "jwt", "sig", "sign", "signature", "hmac", "secret",
-    "cred", "creds", "credential", "credentials", "session", "sessionid", "sid", "ticket", "hash", "md5", "bearer",
+    "pin", "otp", "key", "psk", "auth", "authorization", "authbasic", "token", "jwt", "sig", "sign", "signature",
+    "hmac", "secret", "cred", "creds", "credential", "credentials", "session", "sessionid", "sid", "ticket", "hash",
+    "md5", "digest", "bearer", "accesscode", "kennwort", "contrasena", "clave", "senha", "mdp",
 )  # fmt: skip
-"""Endings of the names of secrets: `loginpas`, `X-Amz-Signature`, `admin_password`, `pwd2`."""
+"""Endings of the names of secrets: `loginpas`, `X-Amz-Signature`, `admin_password`, `pass_word`, `passw0rd`, `pwd2`."""
+_USER_KEYS: Final = ("user", "usr", "username", "login", "account", "streamid")
+"""Endings of the names of users. Some cameras and servers take `user:password` as their value."""
+_SHORT_USER: Final = re.compile(r"(?:^|[?&;/])u=")
+"""Some cameras take `u=USER&p=PASSWORD`. A `p=` alone may be a page."""
+_USER_IN_VALUE: Final = re.compile(r"[^:/&;?#=@]{0,64}:(?!//)(?=.)")
+_VARIANTS: Final = str.maketrans("01345$", "oieass", "_-.")
+_HEADER: Final = re.compile(
+    r"(authorization\\?[\"']?[ \t]{0,8}[:=,][ \t]{0,8}(?:[bB]?\\?[\"'])?)"
+    r"(?:(?:Basic|Bearer|Negotiate|Token)[ \t]{1,8}[^\s\"'\\]+|Digest[ \t]{1,8}[^\r\n]+)",
+    re.IGNORECASE,
+)
+_QUOTED_PAIR: Final = re.compile(
+    r"""(?P<before>(\\?["'])(?P<key>[^"'\\\s]{1,64})\2\s{0,8}:\s{0,8}[bB]?(?P<quote>\\?["']))"""
+    r"""(?:(?!(?P=quote))(?:\\.|[^\\]))+""",
+    re.DOTALL,
+)
 _SIGNS_OF_ADDRESS: Final = ("=", "@", "%", "/", "\\")
 """One of them is in every address with a secret."""
 _WORDS: Final = re.compile(r"(\s+)")
@@ -63,9 +84,23 @@ def redact(text: str) -> str:
         text = _REFUSED_ROW.sub(rf"\1:  {MASK}", text)
     if "$argon2" in text:
         text = _PASSWORD_HASH.sub(rf"$argon2{MASK}", text)
+    text = _redact_quoted(text)
     if not any(sign in text for sign in _SIGNS_OF_ADDRESS):
         return text
     return "".join(redact_address(address) for address in _addresses(_WORDS.split(text)))
+
+
+def _redact_quoted(text: str) -> str:
+    """Mask what no address has: headers with credentials, and quoted values behind the name of a secret."""
+    if "uthorization" in text or "UTHORIZATION" in text:
+        text = _HEADER.sub(rf"\1{MASK}", text)
+    if '":' in text or "':" in text or '" :' in text:
+        text = _QUOTED_PAIR.sub(_redact_quoted_pair, text)
+    return text
+
+
+def _redact_quoted_pair(pair: re.Match[str]) -> str:
+    return f"{pair['before']}{MASK}" if _names_secret(pair["key"]) else pair[0]
 
 
 def redact_address(address: str) -> str:
@@ -175,7 +210,13 @@ def _open_password(address: str) -> int:
 
 
 def _redact_pairs(text: str) -> str:
-    return "&".join(_redact_pair(pair) for pair in _NEXT_PAIR.split(text)) if "=" in text else text
+    if "=" not in text:
+        return text
+    pairs = _NEXT_PAIR.split(text)
+    shown = [_redact_pair(pair) for pair in pairs]
+    if len(pairs) > 1 and any(map(_SHORT_USER.search, pairs)):
+        shown = [f"{pair[:2]}{MASK}" if pair.startswith("p=") else pair for pair in shown]
+    return "&".join(shown)
 
 
 def _redact_pair(pair: str) -> str:
@@ -188,12 +229,31 @@ def _secret_value(text: str) -> int | None:
     """Return where the value of the first key that names a secret begins."""
     start = 0
     while (equals := text.find("=", start)) >= 0:
-        if _names_secret(text[start:equals]):
-            return equals + 1
-        start = equals + 1
+        key, value = text[start:equals], equals + 1
+        if _names_secret(key):
+            return value
+        if _name(key).endswith(_USER_KEYS) and (password := _password_behind_user(text, value)):
+            return password
+        start = value
     return None
 
 
+def _password_behind_user(text: str, start: int) -> int:
+    """Return where the password of a value `user:password` begins; 0 if it has none."""
+    user = _USER_IN_VALUE.match(text, start)
+    return user.end() if user else 0
+
+
 def _names_secret(key: str) -> bool:
-    name = unquote(unquote(key[-200:])).lower().rstrip("[]\"'_- ")
-    return name.endswith(SECRET_KEYS) or name.rstrip("0123456789_-[").endswith(SECRET_KEYS)
+    name = _name(key)
+    plain = name.rstrip("0123456789_-[")
+    return name.endswith(SECRET_KEYS) or plain.endswith(SECRET_KEYS) or _bare(plain).endswith(SECRET_KEYS)
+
+
+def _name(key: str) -> str:
+    return unquote(unquote(key[-200:])).lower().rstrip("[]\"'_- ")
+
+
+def _bare(name: str) -> str:
+    """The last letters of a name without what people write between and for them: `pass_word`, `passw0rd`."""
+    return name[-40:].translate(_VARIANTS)

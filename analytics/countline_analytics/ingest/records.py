@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from countline.v1 import events_pb2
 from countline_analytics.ingest.trajectories import TrajectoryRow, trajectory_row
 from countline_analytics.ingest.wire import ROWS, UnreadableRow, read_record
+from countline_analytics.instants import to_datetime
 from countline_analytics.store.spans import CoveredSpan
 from countline_common.errors import InvalidInputError
 from countline_common.grpc.texts import text_problem
@@ -26,7 +27,12 @@ MIN_SECONDS: Final = -62_135_596_800
 """0001-01-01, the earliest time that both protobuf and PostgreSQL can represent."""
 MAX_SECONDS: Final = 253_370_764_800
 """9999-01-01, below the real limit, so that sums of times do not overflow."""
-MAX_SPAN_US: Final = 31 * 86_400_000_000
+DAY_US: Final = 86_400_000_000
+LIVE_AHEAD_US: Final = DAY_US
+"""Rows of a live camera may lie so far after their receipt. Workers date by the clock of NATS, so this is ample."""
+FILE_AHEAD_US: Final = 32 * DAY_US
+"""A file may be dated a day ahead, and its events follow over its length, however fast it is counted."""
+MAX_SPAN_US: Final = 31 * DAY_US
 MAX_DWELL_S: Final = 366 * 86_400.0
 INT32: Final = 2**31
 LARGEST_REAL: Final = 3.4e38
@@ -132,7 +138,7 @@ def decode(data: bytes, subject: str, oldest_us: float = float("-inf"), received
         data: the message.
         subject: where it was published.
         oldest_us: crossings before this time are refused.
-        received_at_us: when JetStream received the message.
+        received_at_us: when JetStream received the message; rows that lie long after it are refused.
 
     Raises:
         MalformedRecordError: it is not a record, its head cannot be read, or none of its rows can be written. The error
@@ -143,12 +149,14 @@ def decode(data: bytes, subject: str, oldest_us: float = float("-inf"), received
     except DecodeError as error:
         raise MalformedRecordError(f"not a CountRecord: {error}") from error
     _check_subject(message, subject)
-    reader = _RowReader([RefusedRow(each.field, each, each.reason) for each in unreadable])
+    epoch = _within(message.epoch, 0, INT32, "epoch")
+    latest_us = _latest_us(epoch, received_at_us)
+    reader = _RowReader([RefusedRow(each.field, each, each.reason) for each in unreadable], latest_us)
     record = Record(
         site_id=message.site_id,
         camera_id=message.camera_id,
         time_zone=_time_zone(message.time_zone or "UTC"),
-        epoch=_within(message.epoch, 0, INT32, "epoch"),
+        epoch=epoch,
         run=_name(message.run, "run"),
         hand_over_at_us=_nearest_us(message.hand_over_at) if message.HasField("hand_over_at") else None,
         crossings=reader.read("crossings", message.crossings, lambda row: _crossing(row, oldest_us)),
@@ -167,20 +175,47 @@ def decode(data: bytes, subject: str, oldest_us: float = float("-inf"), received
     return record
 
 
-class _RowReader:
-    """Converts rows, and collects those that are refused."""
+def _latest_us(epoch: int, received_at_us: int | None) -> float:
+    """Return the latest plausible time of the rows of a record. Epoch 0 is a file."""
+    if received_at_us is None:
+        return float("inf")
+    return received_at_us + (LIVE_AHEAD_US if epoch else FILE_AHEAD_US)
 
-    def __init__(self, refused: Iterable[RefusedRow]) -> None:
+
+class _RowReader:
+    """Converts rows, and collects those that are refused.
+
+    Args:
+        refused: rows that are refused already.
+        latest_us: rows after it are refused, because their clock was wrong. A recording may have any age, and a spool
+            too, so no row is too old.
+    """
+
+    def __init__(self, refused: Iterable[RefusedRow], latest_us: float) -> None:
         self.refused = list(refused)
+        self._latest_us = latest_us
 
     def read(self, field: str, messages: Iterable[Any], convert: Callable[[Any], _Row]) -> list[_Row]:
         rows = []
         for message in messages:
             try:
-                rows.append(convert(message))
+                row = convert(message)
+                self._check_time(_end_us(row))
             except MalformedRecordError as error:
                 self.refused.append(RefusedRow(field, message, error.message))
+            else:
+                rows.append(row)
         return rows
+
+    def _check_time(self, t_us: int) -> None:
+        if t_us > self._latest_us:
+            at = to_datetime(t_us).isoformat()
+            raise MalformedRecordError(f"{at} lies after the time at which the server received the record")
+
+
+def _end_us(row: Any) -> int:
+    """Return the last time of a row."""
+    return row.end_us if isinstance(row, CoveredSpan | TrajectoryRow) else row.t_us
 
 
 def with_rows(head: events_pb2.CountRecord, rows: Iterable[tuple[str, Any]]) -> events_pb2.CountRecord:

@@ -323,3 +323,18 @@ async def test_an_event_counts_once_whatever_its_time(
     assert scalar("SELECT sum(count) FROM analytics.counts_1m") == 2
     assert scalar("SELECT count(*) FROM analytics.visits") == 1
     assert scalar("SELECT count(*) FROM analytics.trajectories") == 1
+
+
+async def test_a_crossing_dated_2100_goes_to_the_dead_letters_and_its_neighbours_count(
+    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar
+) -> None:
+    in_2100 = 4_102_444_800
+    mixed = record(crossing(1, NOON), crossing(2, in_2100), coverage=[span(in_2100, in_2100 + 5)])
+    await publish(nats_server.url, mixed)
+    async with ingesting(nats_server.url, engine):
+        await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 1)
+        await until_nothing_is_pending(nats_server)
+    assert scalar("SELECT count(*) FROM analytics.coverage") == 0
+    ((reason, content),) = await dead_letters(nats_server)
+    assert "2100-01-01T00:00:00+00:00 lies after the time at which the server received the record" in reason
+    assert [each.track for each in events_pb2.CountRecord.FromString(content).crossings] == [2]

@@ -252,3 +252,43 @@ def test_a_crossing_has_a_speed_where_there_is_a_ground_and_none_where_there_is_
     unknown, known = decode(message.SerializeToString(), SUBJECT).crossings
     assert (unknown.speed_m_per_s, unknown.heading_deg) == (None, None)
     assert (known.speed_m_per_s, known.heading_deg) == (1.25, 0.0)
+
+
+DAY_US = 86_400 * 1_000_000
+RECEIVED_US = 1_780_000_000 * 1_000_000
+
+
+@pytest.mark.parametrize(("epoch", "days", "kept"), [(1, 0.9, 1), (1, 1.1, 0), (0, 30, 1), (0, 33, 0), (2, 27_000, 0)])
+@pytest.mark.parametrize("field", ["crossings", "visits", "occupancy", "coverage", "trajectories"])
+def test_rows_of_the_future_are_refused_with_their_date(field: str, epoch: int, days: float, kept: int) -> None:
+    """A worker whose clock ran ahead dated crossings in 2100. Files may be dated ahead by their length."""
+    t = to_timestamp((RECEIVED_US + days * DAY_US) / 1e6)
+    rows = {
+        "crossings": [crossing(t=t)],
+        "visits": [visit(left_at=t)],
+        "occupancy": [events_pb2.OccupancySample(zone_id="hall", t=t, count=1)],
+        "coverage": [events_pb2.CoverageSpan(start=t, end=t)],
+        "trajectories": [
+            events_pb2.Trajectory(
+                trajectory_id="0123456789abcdef0123456789abcdef",
+                start=t,
+                steps_ms=[0],
+                x=[0],
+                y=[0],
+                box_width=[1],
+                box_height=[1],
+                picture_width=640,
+                picture_height=480,
+            )
+        ],
+    }
+    message = record(**{field: rows[field]}, epoch=epoch, hand_over_at=to_timestamp(RECEIVED_US / 1e6))
+    read = decode(message.SerializeToString(), SUBJECT, received_at_us=RECEIVED_US)
+    assert len(getattr(read, field)) == kept
+    assert [(each.field, "lies after the time" in each.reason) for each in read.refused] == [(field, True)] * (1 - kept)
+
+
+def test_a_row_may_have_any_age() -> None:
+    """A recording of 1970 is no fault; nor is what a worker spooled for long."""
+    message = record(crossings=[crossing()], epoch=1)
+    assert len(decode(message.SerializeToString(), SUBJECT, received_at_us=RECEIVED_US).crossings) == 1

@@ -414,7 +414,7 @@ def kept_by_us() -> int:
 
 @pytest.mark.slow
 @pytest.mark.leaks
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(rounds(600, 3600))
 def test_nothing_leaks_over_hundreds_of_cameras_that_come_and_go(
     deepstream_double: Installed, blob_triton: TritonServer, small_clip: Path, tmp_path: Path
 ) -> None:

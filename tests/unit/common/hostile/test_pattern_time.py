@@ -1,6 +1,7 @@
 """Every regular expression of the product takes time in proportion to the length of its text."""
 
 import ast
+import importlib
 import re
 import time
 from functools import cache
@@ -16,7 +17,8 @@ CALLS = {"compile", "match", "search", "split", "sub", "findall", "finditer", "f
 SEEDS = (
     "a", "1", ".", "-", "@", ":", "/", "=", "?", "&", " ", "\n", '"', "{", "}", "a.", "a:", "a@", "://", "a://", "a://b:",
     "a://b:c@", "?token=", "a=", "{a=", "{a", '"a', "-- name: a ", "rpc a", "1x", "1.", "a-", "é", "%2F", "\t ", ",a://",
-    "DETAIL:  a", "DETAIL:  \n| ", "$argon2", "$argon2id$a$",
+    "DETAIL:  a", "DETAIL:  \n| ", "$argon2", "$argon2id$a$", '"a":"', '"a": \'', "\\", '\\"a\\":\\"', "'a':\"\\",
+    "Authorization: Basic ", "authorization:digest ", "user=a", "user=", "u=&p=", "streamid=a:", "*.a.", "cl_",
 )  # fmt: skip
 SHORT, LONG = 1_000, 8_000
 GROWTH = LONG / SHORT * 3
@@ -30,13 +32,26 @@ def patterns(room: str) -> dict[str, re.Pattern[str]]:
     found: dict[str, re.Pattern[str]] = {}
     for file in sorted((REPOSITORY / room).glob("countline_*/**/*.py")):
         source = file.read_text()
-        for node in ast.walk(ast.parse(source)) if "re." in source else ():
-            if _is_call_of_re(node):
-                text = node.args[0].value
-                flags = re.IGNORECASE if "IGNORECASE" in ast.unparse(node) else re.NOFLAG
-                flags |= re.MULTILINE if "MULTILINE" in ast.unparse(node) else re.NOFLAG
-                found[f"{file.relative_to(REPOSITORY)}:{node.lineno}"] = re.compile(text, flags)
+        tree = ast.parse(source) if "re." in source else ast.Module([], [])
+        named = {
+            id(node.value): ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+            for node in tree.body
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+        }
+        for node in filter(_is_call_of_re, ast.walk(tree)):
+            place = f"{file.relative_to(REPOSITORY)}:{node.lineno}"
+            if isinstance(node.args[0], ast.Constant):
+                found[place] = re.compile(node.args[0].value, _flags(node))
+            else:  # it is put together, and so the module has to say what it became
+                module = ".".join(file.relative_to(REPOSITORY / room).with_suffix("").parts)
+                found[place] = getattr(importlib.import_module(module), named[id(node)])
     return found
+
+
+def _flags(node: ast.Call) -> re.RegexFlag:
+    written = ast.unparse(node)
+    names = ("IGNORECASE", "MULTILINE", "DOTALL", "VERBOSE", "ASCII")
+    return sum((re.RegexFlag[name] for name in names if f"re.{name}" in written), re.NOFLAG)
 
 
 def _is_call_of_re(node: ast.AST) -> bool:
@@ -45,8 +60,6 @@ def _is_call_of_re(node: ast.AST) -> bool:
         and isinstance(node.func, ast.Attribute)
         and isinstance(node.func.value, ast.Name)
         and (node.func.value.id, node.func.attr in CALLS) == ("re", True)
-        and isinstance(node.args[0], ast.Constant)
-        and isinstance(node.args[0].value, str)
     )
 
 

@@ -42,7 +42,8 @@ QUERY_NOISE = NOISE.filter(lambda text: "&" not in text)
 KEYS = (
     "pass", "loginpas", "pwd", "userpwd", "password", "passwd", "key", "api_key", "apiKey", "auth", "token",
     "access_token", "sig", "X-Amz-Signature", "secret", "PASS", "p%61ss", "session", "credentials", "pwd2", "psk",
-    "wmsAuthSign", "pass[]", "p%2561ss",
+    "wmsAuthSign", "pass[]", "p%2561ss", "pass_word", "Pass-Word", "passw0rd", "authbasic", "digest", "accessCode",
+    "kennwort",
 )  # fmt: skip
 SCHEMES = ("rtsp", "rtsps", "http", "https", "RTSP", "nats", "postgresql")
 
@@ -227,6 +228,27 @@ def test_a_password_that_looks_like_a_part_of_an_address_is_masked(text: str) ->
 )
 def test_the_rest_of_an_address_stays_readable(text: str, shown: str) -> None:
     assert redact(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://cam/snap.cgi?u=admin&p=S3CRET&x=1", "http://cam/snap.cgi?u=admin&p=***&x=1"),
+        ("http://cam/list?p=2&x=1", "http://cam/list?p=2&x=1"),
+        ("http://cam/live?login=admin:S3CRET&x=1", "http://cam/live?login=admin:***&x=1"),
+        ("http://cam/live?user=admin&at=10:30", "http://cam/live?user=admin&at=10:30"),
+        ("srt://cam:9000?streamid=read:door:joe:S3CRET", "srt://cam:9000?streamid=read:***"),
+        ("Authorization: Basic S3CRET==", "Authorization: ***"),
+        ("{'Authorization': 'Bearer S3CRET.x', 'x': 1}", "{'Authorization': '***', 'x': 1}"),
+        ('authorization: Digest username="a", response="S3CRET"', "authorization: ***"),
+        ("authorization: permission denied", "authorization: permission denied"),
+        ('{"name": "door", "password": "a\\"S3CRET", "x": "1"}', '{"name": "door", "password": "***", "x": "1"}'),
+        ('{\\"token\\":\\"S3CRET\\",\\"x\\":1}', '{\\"token\\":\\"***\\",\\"x\\":1}'),
+    ],
+)
+def test_secrets_in_the_ways_of_cameras_and_libraries_are_masked(text: str, shown: str) -> None:
+    assert redact(text) == shown
+    assert redact(shown) == shown
 
 
 ROW = f'new row for relation "users" violates a check\nDETAIL:  Failing row contains (7, x\ny, {SECRET}).'
