@@ -25,6 +25,15 @@ _PROXY_VARIABLES: Final = ("http_proxy",)
 SEGMENTED_FORMATS: Final = frozenset({"hls", "hls,applehttp", "dash"})
 SEGMENT_WITHIN_S: Final = 30.0
 """How long FFmpeg may wait for the next segment."""
+JPEGS_WITHIN_S: Final = 3.0
+"""How long FFmpeg may look for a picture in an HTTP stream of JPEG pictures whose parts it cannot read."""
+_PARTS: Final = "mpjpeg"
+_JPEGS: Final = "mjpeg"
+_BARE_JPEGS: Final = frozenset({_JPEGS, "jpeg_pipe"})
+_JPEGS_OPTIONS: Final = {"fpsprobesize": "0", "probesize": "4096", "analyzeduration": "1"}
+"""Else FFmpeg would keep back seconds of pictures, then give them at once. It has dated none of them."""
+_NO_PARTS: Final = (av.error.InvalidDataError, av.error.OSError, av.error.TimeoutError, av.error.ExitError)
+"""What FFmpeg raises for parts that it cannot read, or whose end it does not find."""
 _REORDERING_US: Final = 300_000
 _UDP_BUFFER_BYTES: Final = 4 * 1024 * 1024
 
@@ -32,6 +41,13 @@ _UDP_BUFFER_BYTES: Final = 4 * 1024 * 1024
 def is_live_in_segments(container: Any) -> bool:
     """Whether a container is a stream in segments that has no end."""
     return container.format.name in SEGMENTED_FORMATS and container.duration is None
+
+
+def _is_misread(container: Any) -> bool:
+    """Whether FFmpeg found no picture in parts, or keeps back pictures that come without parts."""
+    name = container.format.name
+    is_empty = name == _PARTS and not container.streams.video[0].codec_context.width
+    return is_empty or (name in _BARE_JPEGS and container.size <= 0)
 
 
 class Recordings:
@@ -65,9 +81,37 @@ class Recordings:
                 # A segment may take longer to come than a stream may be silent, and the limit cannot be changed.
                 container.close()
                 container = self._open(number, accel, max(spec.read_timeout_s, SEGMENT_WITHIN_S))
+            elif self._may_be_jpegs and _is_misread(container):
+                container.close()
+                container = self._open_jpegs(accel)
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise self.refused(error, began, spec.open_timeout_s) from None
+            refusal = self.refused(error, began, spec.open_timeout_s)
+            container = self._open_jpegs(accel) if self._may_be_jpegs and isinstance(error, _NO_PARTS) else None
+            if container is None:
+                raise refusal from None
+        if container is None:
+            raise SourceError(SourceFailure.NOT_VIDEO, spec.label, "no readable video stream")
         return container
+
+    @property
+    def _may_be_jpegs(self) -> bool:
+        return self.spec.is_http and self.spec.playback is Playback.LIVE
+
+    def _open_jpegs(self, accel: HWAccel | None) -> Any | None:
+        """Open an HTTP stream by its JPEG pictures alone, whatever lies between them; None if there are none.
+
+        Many cameras and scripts send multipart JPEG as no standard has it: lines that end with a bare LF, a preamble,
+        boundaries without dashes, `image/jpg`. FFmpeg's demuxer refuses these, or waits for ever for the end of a part.
+        Here a picture arrives with the start of the next one, so this is the second choice.
+        """
+        limits = (min(JPEGS_WITHIN_S, self.spec.open_timeout_s), self.spec.read_timeout_s)
+        options = _options(self.spec) | _JPEGS_OPTIONS
+        with suppress(av.error.FFmpegError, OSError, ValueError):
+            container = av.open(self.spec.url, format=_JPEGS, options=options, timeout=limits, hwaccel=accel)
+            if container.streams.video[0].codec_context.width:
+                return container
+            container.close()
+        return None
 
     def _open(self, number: int, accel: HWAccel | None, read_timeout_s: float) -> Any:
         limits = (self.spec.open_timeout_s, read_timeout_s)
