@@ -95,6 +95,8 @@ class OutputFiles:
             output.discard()
 
     def __enter__(self) -> Self:
+        # `>>file` and `1<>file` write into a file of the command too.
+        refuse_input("standard output", Path("-"), self._inputs, written=Path(f"/proc/self/fd/{_STANDARD_OUTPUT}"))
         return self
 
     def __exit__(

@@ -240,6 +240,9 @@ def test_standard_output_that_is_an_input_is_refused(tmp_path: Path, monkeypatch
     source.write_text("kept")
     with source.open("r+b") as file:
         monkeypatch.setattr(output_files, "_STANDARD_OUTPUT", file.fileno())
-        with OutputFiles([source]) as outputs, pytest.raises(InvalidInputError, match="that this command reads"):
-            outputs.open("--tracks-out", Path("-"))
+        with pytest.raises(InvalidInputError, match="that this command reads"):
+            OutputFiles([source]).open("--tracks-out", Path("-"))
+        # Also if the command prints a summary only: `countline replay boxes.jsonl --json >>boxes.jsonl`.
+        with pytest.raises(InvalidInputError, match="cannot write standard output"), OutputFiles([source]):
+            pass
     assert source.read_text() == "kept"
