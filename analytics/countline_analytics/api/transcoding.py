@@ -13,6 +13,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from google.api.http_pb2 import HttpRule
@@ -24,7 +25,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline_common.errors import FieldProblem, InvalidInputError
-from countline_common.grpc.texts import MOST_PROBLEMS, check_texts, escaped
+from countline_common.grpc.texts import MOST_PROBLEMS, escaped, text_problems
 from countline_common.http.rest_json import enum_prefix, json_name
 from countline_common.times import parse_rfc3339
 
@@ -211,7 +212,9 @@ def build_request(
     for name, text in zip(route.variables, path_values, strict=True):
         _read_from_path(reader, request, name, text)
     _raise(reader.problems)
-    check_texts(request)
+    problems = islice(text_problems(request), MOST_PROBLEMS)
+    # The body is the resource, so its fields have no name of the message around it.
+    _raise([FieldProblem(problem.field.removeprefix(f"{route.body}."), problem.message) for problem in problems])
     return request
 
 

@@ -108,6 +108,12 @@ def test_problems_deep_in_a_body_are_named_by_their_path() -> None:
     assert found["spec.speed"] == "is unknown"
 
 
+def test_a_text_that_no_service_takes_is_named_as_the_body_names_it() -> None:
+    """It was `camera.name`, though the body is the camera."""
+    found = problems(lambda: patch({"name": "a\0b", "spec": {"lines": [{"line_id": "x\x1b"}]}}))
+    assert set(found) == {"name", "spec.lines[0].line_id"}
+
+
 def test_words_of_enums_are_those_that_answers_carry() -> None:
     assert patch({"spec": {"playback": "loop"}}).camera.spec.playback == cameras_pb2.PLAYBACK_LOOP
 
