@@ -24,6 +24,9 @@ DEAD_AFTER: Final = 4
 """So many checks in a row must fail before a part whose event loop does not answer is restarted."""
 FIRST_TRIES: Final = 3
 """A part that fails so often before it was ever ready is not started again."""
+MOST_PATIENCE: Final = 8
+"""A part that was ready once gets twice the time after each start that took too long, up to so many times its usual
+time. On an overloaded machine it would else be ended in the midst of every start."""
 HEALTHY_AFTER_S: Final = 60.0
 """A part that lived so long is restarted after the shortest pause again."""
 TAIL_LINES: Final = 15
@@ -69,6 +72,8 @@ class KeptPart:
         self._on_event = on_event
         self._backoff = Backoff(first_restart_s, LONGEST_RESTART_S, jitter=0.0)
         self._failures = 0
+        self._patience = 1
+        """How many times its usual time the part has for its start."""
         self._ending = ""
         """Why the part is ended."""
         self._log_start = 0
@@ -132,10 +137,11 @@ class KeptPart:
 
     async def _watch(self) -> None:
         """Watch the part; returns only if it does not become ready in time, or no longer answers its health check."""
-        started_at, timeout_s = time.monotonic(), self._part.start_timeout_s
+        started_at, timeout_s = time.monotonic(), self._patience * self._part.start_timeout_s
         if not await self._becomes_ready(started_at + timeout_s):
             self._ending = f"it was not ready within {timeout_s:g} s: {self.status.detail}"
             self._failures = FIRST_TRIES
+            self._patience = min(2 * self._patience, MOST_PATIENCE)
             return
         self.status.ready_after_s = time.monotonic() - started_at
         self._becomes_good()
@@ -169,7 +175,7 @@ class KeptPart:
     def _becomes_good(self) -> None:
         if self.ready.is_set():
             self._say("is ready again", good=True)
-        self._failures = 0
+        self._failures, self._patience = 0, 1
         self._set(PartState.READY)
         self.ready.set()
 

@@ -151,6 +151,17 @@ async def test_a_part_that_was_ready_once_is_never_given_up(bench: Bench, tmp_pa
     assert status(supervisor, "a").state is not PartState.READY
 
 
+async def test_a_part_whose_start_takes_too_long_gets_more_time_for_the_next_one(bench: Bench) -> None:
+    """On an overloaded machine the control-plane was ended in the midst of five starts in a row."""
+    script = "test -e $NAME.slow && sleep 3; touch $NAME.slow $NAME.up; exec sleep 600"
+    supervisor = await bench.run(bench.part("slow", script=script, start_timeout_s=2.0))
+    await supervisor.wait_ready()
+    os.kill(status(supervisor, "slow").pid, signal.SIGKILL)
+    await until(lambda: status(supervisor, "slow").restarts >= 2)
+    await until(lambda: status(supervisor, "slow").state is PartState.READY)
+    assert any("not ready within 2 s" in event.text for event in bench.events)
+
+
 async def test_a_part_that_runs_but_stops_answering_is_not_ready(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
