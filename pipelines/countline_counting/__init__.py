@@ -11,7 +11,8 @@ neither resolution nor frame rate matters. A line seen from its end, and an obje
        clear of the line   │   near the line: changes nothing  │   clear of the line
                          -0.15             0                 +0.22
 
-1. An object has a side once it was clear of the line, or stayed near the line on one side for half a second.
+1. An object has a side once it was clear of the line, or stayed near the line on one side for half a second. One that
+   came into view just before the line has the side from which its motion leads evenly over the line (`rule/approach`).
 2. It has passed when it is seen clear on the other side and its path met the line on the way. If its boxes jitter about
    the line, it is clear only at five standard deviations of this jitter. A path is a chain of segments, tested exactly.
    An object that walks round the end of a line changes sides and crosses nothing.

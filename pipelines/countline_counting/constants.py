@@ -55,6 +55,18 @@ LINES: Final = tuple(
         ("rules.ORIGIN_CLEAR_HEIGHTS", "heights", _N, "twice the usual noise of a detected edge (0.08 lengths)"),
         ("rules.ORIGIN_NEAR_HEIGHTS", "heights", _N, "below the noise of one box; the mean of a stay is more exact"),
         ("rules.ORIGIN_STAY_S", "s", _R, "as long as an excursion: a shorter stay is no evidence of a side"),
+        (
+            "rules.APPROACH_HEIGHTS",
+            "heights",
+            _N,
+            "most of the usual noise of a detected edge; the motion has to confirm it",
+        ),
+        (
+            "rules.APPROACH_DEVIATIONS",
+            "std. errors",
+            _N,
+            "as JITTER_DEVIATIONS: an object that stands has none by chance",
+        ),
         ("rules.DESTINATION_CLEAR_HEIGHTS", "heights", _N, "three times the usual noise, because one box decides it"),
         ("rules.JITTER_EXCURSIONS", "number", _N, "one is a step over the line and back; two in succession are noise"),
         ("rules.JITTER_HEIGHTS", "heights", _N, "as far as boxes jitter that a tracker can still follow"),

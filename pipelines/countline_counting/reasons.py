@@ -43,7 +43,8 @@ REASONS: Final[Mapping[Reason, str]] = MappingProxyType(
         Reason.ENDED_NEAR_THE_LINE: "met the line, and the object, the line or the stream ended before the object was"
         " clear beyond",
         Reason.NEVER_CLEAR_AT_ORIGIN: "met the line before its side was known: it was never"
-        f" {rules.ORIGIN_CLEAR_HEIGHTS:g} heights from the line, nor beside it for {rules.ORIGIN_STAY_S:g} s",
+        f" {rules.ORIGIN_CLEAR_HEIGHTS:g} heights from the line, nor beside it for {rules.ORIGIN_STAY_S:g} s, nor came"
+        " evenly over it",
         Reason.CAME_BACK_TOO_SOON: f"went over the line and back within {rules.EXCURSION_S:g} s; the way back has the"
         " same reason",
         Reason.SINGLE_SAMPLE_EXCURSION: f"seen beyond the line fewer than {rules.EXCURSION_SAMPLES} times: one bad box;"

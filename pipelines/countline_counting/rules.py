@@ -14,7 +14,13 @@ ORIGIN_NEAR_HEIGHTS: Final = 0.05
 """... or on which it stayed at least this far from the line ..."""
 
 ORIGIN_STAY_S: Final = 0.5
-"""... for this long."""
+"""... for this long ..."""
+
+APPROACH_HEIGHTS: Final = 0.06
+"""... or on which it came into view at least this far from the line, if it moved from there over the line ..."""
+
+APPROACH_DEVIATIONS: Final = 5.0
+"""... at a speed of this many of its standard errors."""
 
 DESTINATION_CLEAR_HEIGHTS: Final = 0.22
 """An object has passed the line when it is seen this far beyond it. Only distance decides where an object goes to."""

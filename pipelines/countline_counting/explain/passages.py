@@ -31,6 +31,7 @@ _SLACK: Final = rules.TIME_SLACK_S
 _LEAST_EVIDENCE: Final = {
     Evidence.CLEAR: rules.ORIGIN_CLEAR_HEIGHTS,
     Evidence.STAY: rules.ORIGIN_STAY_S,
+    Evidence.MOTION: rules.APPROACH_DEVIATIONS,
     Evidence.BORDER: 0.0,
     Evidence.ROUND_THE_END: rules.DESTINATION_CLEAR_HEIGHTS,
 }
@@ -127,6 +128,14 @@ class PassageExplainer:
 
     def _take_side(self, fact: SideTaken) -> None:
         assert self._sight is not None
+        if fact.how is not Evidence.MOTION:  # else the meetings become a pass
+            self._drop_meetings(fact)
+        least = _LEAST_EVIDENCE[fact.how]
+        gate = Gate(f"origin {fact.how.value}", fact.value, least, fact.value >= least - _SLACK)
+        self._origin = gate, _seen("origin", self._sight)
+        self._touch = None
+
+    def _drop_meetings(self, fact: SideTaken) -> None:
         went_round = fact.how is Evidence.ROUND_THE_END
         reason = Reason.WENT_ROUND_THE_END if went_round else Reason.NEVER_CLEAR_AT_ORIGIN
         self._settle(self._pending, reason, self._missed_gate(reason))
@@ -134,10 +143,7 @@ class PassageExplainer:
             heights, place = self._beside
             if heights <= BESIDE_HEIGHTS:
                 self._settle_unmet(fact.side, reason, Gate("beside the end", heights, 0.0, passed=False), place)
-        least = _LEAST_EVIDENCE[fact.how]
-        gate = Gate(f"origin {fact.how.value}", fact.value, least, fact.value >= least - _SLACK)
-        self._origin = gate, _seen("origin", self._sight)
-        self._pending, self._farthest, self._beside, self._touch = [], None, None, None
+        self._pending, self._farthest, self._beside = [], None, None
 
     def _turn_back(self, side: int) -> None:
         self._settle(self._pending, Reason.TURNED_BACK, self._missed_gate(Reason.TURNED_BACK))

@@ -25,6 +25,8 @@ class Evidence(StrEnum):
     """The picture's border hides a part of the object that is farther from the line."""
     STAY = "stay"
     """It stayed near the line on one side."""
+    MOTION = "motion"
+    """It came into view near the line, and moved evenly over it. The meetings until then stay."""
     ROUND_THE_END = "round the end"
     """It was clear on the other side, and its path had not met the line."""
 
@@ -55,12 +57,12 @@ class Met:
 
 @dataclass(frozen=True, slots=True)
 class SideTaken:
-    """The side of the object is known, without a pass. Earlier meetings lead to none."""
+    """The side of the object is known, without a pass. Earlier meetings lead to none, unless motion shows the side."""
 
     side: int
     how: Evidence
     value: float
-    """The measured value, in heights or seconds."""
+    """The measured value, in heights, seconds or standard errors."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from countline_counting import rules
 from countline_counting.geometry.segments import Point, PolyLine, path_crossings
 from countline_counting.reasons import Reason
+from countline_counting.rule.approach import Approach
 from countline_counting.rule.facts import (
     ClearAgain,
     Decision,
@@ -36,7 +37,9 @@ class Passage:
         facts: receives the facts of each call; None records none.
     """
 
-    __slots__ = ("_held", "_jitter", "_met", "_near_since", "_net", "_passes", "_sights_beyond", "facts", "side")
+    __slots__ = (
+        "_approach", "_held", "_jitter", "_met", "_near_since", "_net", "_passes", "_sights_beyond", "facts", "side"
+    )  # fmt: skip
 
     def __init__(self, facts: list[PassageFact] | None = None) -> None:
         self.side = 0
@@ -50,6 +53,8 @@ class Passage:
         self._passes = 0
         self._held: _Held | None = None
         self._near_since: float | None = None
+        self._approach: Approach | None = None
+        """Its motion since it came into view near the line, while its side is unknown."""
         self._jitter = LineJitter()
 
     @property
@@ -85,7 +90,7 @@ class Passage:
         if self._held is not None:
             self._held.sights += 1
         elif self.side == 0:
-            self._find_origin(sight)
+            self._find_origin(sight, is_first=before is None)
         else:
             self._find_destination(sight)
         return certain
@@ -106,6 +111,9 @@ class Passage:
 
     def _meet_line(self, sign: int, at: float, fraction: float, frame: int) -> Pass | None:
         self._jitter.meet(at)
+        approach = self._approach
+        if approach is not None and sign == approach.side and approach.beyond_heights >= rules.ORIGIN_CLEAR_HEIGHTS:
+            self._end_approach(approach)
         held, certain = self._held, None
         already_beyond = held is not None and sign == held.made.sign
         if self.facts is not None:
@@ -139,9 +147,13 @@ class Passage:
             self.facts.append(PassCertain(held.made, how, waited_s, held.sights))
         return held.made
 
-    def _find_origin(self, sight: Sight) -> None:
+    def _find_origin(self, sight: Sight, *, is_first: bool) -> None:
         distance = sight.distance_heights
         side = 1 if distance > 0 else -1
+        if is_first and abs(distance) >= rules.APPROACH_HEIGHTS:
+            self._approach = Approach(side, sight.t)
+        if self._approach is not None and self._comes_over(self._approach, sight):
+            return
         if abs(distance) >= rules.ORIGIN_CLEAR_HEIGHTS or sight.hidden_beyond:
             clear = abs(distance) >= rules.ORIGIN_CLEAR_HEIGHTS
             self._take_side(side, Evidence.CLEAR if clear else Evidence.BORDER, abs(distance))
@@ -152,6 +164,33 @@ class Passage:
             self._near_since = sight.t
         elif sight.t - self._near_since >= rules.ORIGIN_STAY_S - rules.TIME_SLACK_S:
             self._take_side(side, Evidence.STAY, sight.t - self._near_since)
+
+    def _comes_over(self, approach: Approach, sight: Sight) -> bool:
+        """Follow an object that came into view near the line; return whether its motion decides where it comes from.
+
+        While it does, an object that is clear on the other side does not come from there.
+        """
+        approach.see(sight.t, sight.distance_heights)
+        beyond = -approach.side * sight.distance_heights
+        if beyond <= 0 and self._net == 0:
+            return False
+        if self._net == 0 or sight.hidden_beyond or sight.t - approach.t > rules.LATEST_S + rules.TIME_SLACK_S:
+            self._end_approach(approach)
+            return self.side != 0
+        certainty = approach.certainty
+        if certainty.clear and beyond >= rules.DESTINATION_CLEAR_HEIGHTS:
+            met = self._net
+            self._take_side(approach.side, Evidence.MOTION, certainty.value)
+            self._net = met
+            self._find_destination(sight)
+        return True
+
+    def _end_approach(self, approach: Approach) -> None:
+        """Give up an approach; an object that was clear beyond the line meanwhile comes from there."""
+        self._approach = self._near_since = None
+        self._net = 0
+        if approach.beyond_heights >= rules.ORIGIN_CLEAR_HEIGHTS:
+            self._take_side(-approach.side, Evidence.CLEAR, approach.beyond_heights)
 
     def _find_destination(self, sight: Sight) -> None:
         beyond = self._jitter.clearance(-self.side, sight.distance_heights)
@@ -175,5 +214,6 @@ class Passage:
         self.side = side
         self._net = 0
         self._near_since = None
+        self._approach = None
         if self.facts is not None:
             self.facts.append(SideTaken(side, how, value))

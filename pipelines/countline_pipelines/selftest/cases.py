@@ -517,10 +517,35 @@ def _motion() -> Iterator[Case]:
     yield Case("crawls over a diagonal line, far away", slow, [Mover(slant, far)], IN, diagonal, met_at=(2.0,))
 
 
+def _doors() -> Iterator[Case]:
+    """Objects that come into view just before a line: out of a door, or from behind somebody who stands there."""
+    vertical = {"gate": ((640.0, 700.0), (640.0, 20.0))}
+    diagonal = {"gate": ((300.0, 600.0), (900.0, 150.0))}
+    near, far = (120.0, 300.0), (16.0, 40.0)
+    door = "never clear before the line: its motion shows where it comes from"
+    yield Case("comes into view before the line", door, [Mover([(0, 600, 352), (2, 600, 512)])], IN)
+    walks: Path = [(0, 619, 500), (2, 940, 500)]
+    yield Case("comes into view before a vertical line, near", door, [Mover(walks, near)], IN, vertical, fps=25)
+    slant: Path = [(0, 591.3, 375), (2, 648, 375)]
+    yield Case("comes into view before a diagonal line, far away", door, [Mover(slant, far)], IN, diagonal, fps=30)
+    somebody = [Mover(stand(370, x=580)), Mover([(1, 600, 352), (3, 600, 512)])]
+    yield Case("comes into view behind somebody", door, somebody, IN)
+    turns = "moves over the line, and back"
+    turning: Path = [(0, 600, 352), (0.4, 600, 370), (0.8, 600, 352), (3, 600, 250)]
+    yield Case("comes into view before the line and turns", turns, [Mover(turning)], NONE)
+    aside: Path = [(0, 619, 500), (0.4, 676, 500), (0.8, 619, 500), (3, 300, 500)]
+    yield Case("comes into view before a vertical line and turns", turns, [Mover(aside, near)], NONE, vertical, fps=25)
+    halt: Path = [(0, 591.3, 375), (0.5, 610, 375), (4, 610, 375)]
+    yield Case("comes into view before a diagonal line and stops on it", "is clear on no side", [Mover(halt, far)],
+               NONE, diagonal, fps=30)  # fmt: skip
+    legs = [Mover(down(seconds=4, y=204, to=524)), Mover([(1.9, 600, 356), (4, 600, 524)], (40.0, 40.0))]
+    yield Case("legs come into view before the line", "a second box of somebody who counts", legs, IN, upright=True)
+
+
 def all_cases() -> list[Case]:
     """Return every case, in the order of the table."""
     groups = (
         *(_published, _lines, _hysteresis, _identity, _strangers, _boxes),
-        *(_noise, _scores, _motion, _halves, _feet, _reported, _time, _zones),
+        *(_noise, _scores, _motion, _doors, _halves, _feet, _reported, _time, _zones),
     )
     return [case for group in groups for case in group()]

@@ -73,6 +73,12 @@ def reconciles(journal: Journal, crossings: list[Crossing], lines) -> None:
         ),
         pytest.param([*ramp(200, 366, 20)], [("in", "ended_near_the_line")], id="vanishes on the line"),
         pytest.param([358, 366, *ramp(380, 520, 16)], [("in", "never_clear_at_origin")], id="appears on the line"),
+        pytest.param(ramp(352, 520, 20), [("in", "counted")], id="comes into view before the line"),
+        pytest.param(
+            [352, 361, 359, *ramp(362, 520, 16)],
+            [("in", "same_pass"), ("out", "same_pass"), ("in", "counted")],
+            id="comes into view before the line and hesitates",
+        ),
         pytest.param(
             [*ramp(200, 356, 10), 364, 357, 365, *ramp(370, 520, 16)],
             [("in", "same_pass"), ("out", "same_pass"), ("in", "counted")],

@@ -132,6 +132,13 @@ def test_a_stored_path_gives_the_crossing_that_was_counted_with_its_id():
     assert not stored.uncertain
 
 
+@pytest.mark.parametrize(("before", "counted"), [(8, 1), (2, 0)])
+def test_who_comes_into_view_just_before_the_line_counts_as_live(before, counted):
+    comparison = compared(events_of(heights(ramp(360 - before, 520, 20))), (GATE,))
+    assert (comparison.live, comparison.untrue, comparison.missed) == (counted, [], [])
+    assert comparison.uncertain == 0
+
+
 def test_the_box_height_decides_as_it_does_live():
     """A person gets 0.22 heights beyond the line, and a little less."""
     enough, short = (360 + 80 * (rules.DESTINATION_CLEAR_HEIGHTS + more) for more in (0.02, -0.02))

@@ -38,6 +38,8 @@ def test_there_are_enough_cases_each_with_a_name_and_a_remark_of_its_own():
         ("DESTINATION_CLEAR_HEIGHTS", 0.01, "a foot over the line"),
         ("DESTINATION_CLEAR_HEIGHTS", 1.0, "half a height beyond"),
         ("ORIGIN_CLEAR_HEIGHTS", 0.0, "clean pass"),
+        ("APPROACH_HEIGHTS", 0.15, "comes into view before the line"),
+        ("APPROACH_DEVIATIONS", 1000.0, "comes into view before the line"),
         ("JITTER_DEVIATIONS", 0.0, "noise, stands on the line"),
         ("JITTER_DEVIATIONS", 0.0, "noise, stands on a vertical line"),
         ("JITTER_DEVIATIONS", 0.0, "noise, stands on a diagonal line"),
