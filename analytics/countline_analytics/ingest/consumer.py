@@ -116,7 +116,7 @@ class Ingest:
             try:
                 await ensure_streams(self._js)
                 await ensure_consumer(self._js, self._batch)
-                async with PullReader(self._client, COUNTS, DURABLE, self._batch) as reader:
+                async with PullReader(self._client, COUNTS, DURABLE, self._batch, stopping) as reader:
                     self.problem = ""
                     await self._consume(reader, stopping)
             except (CountlineError, nats.errors.Error, OSError, TimeoutError) as error:

@@ -35,10 +35,12 @@ class PullReader:
         stream: name of the stream.
         durable: name of the consumer.
         batch: messages in a request; no more than these wait here.
+        stopping: once it is set, reads no longer wait.
     """
 
-    def __init__(self, client: Client, stream: str, durable: str, batch: int) -> None:
+    def __init__(self, client: Client, stream: str, durable: str, batch: int, stopping: asyncio.Event) -> None:
         self._client = client
+        self._stopping = stopping
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
         self._batch = batch
         self._outstanding = 0
@@ -46,30 +48,40 @@ class PullReader:
         self._subscription: Subscription | None = None
         self._arrived: deque[Msg] = deque()
         self._something = asyncio.Event()
+        self._waker: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._inbox = self._client.new_inbox()
         self._subscription = await self._client.subscribe(self._inbox, cb=self._arrive)
+        self._waker = asyncio.create_task(self._wake_at_stop(), name="wake the reader at the stop")
         return self
 
     async def _arrive(self, message: Msg) -> None:
         self._arrived.append(message)
         self._something.set()
 
+    async def _wake_at_stop(self) -> None:
+        await self._stopping.wait()
+        self._something.set()
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._waker is not None:
+            self._waker.cancel()
         if self._subscription is not None and not self._client.is_closed:
             await self._subscription.unsubscribe()
 
     async def read(self, wait_s: float) -> list[Msg]:
-        """Return arrived messages, at most a batch. Wait up to `wait_s` for the first; empty if none arrives.
+        """Return arrived messages, at most a batch.
+
+        Wait up to `wait_s` for the first, until `stopping` is set; empty if none arrives.
 
         Raises:
             UnavailableError: the consumer or the stream does not exist.
         """
         await self._request_if_needed()
-        if not self._arrived:
+        if not self._arrived and not self._stopping.is_set():
             self._something.clear()
             await happens(self._something, wait_s)
         messages: list[Msg] = []

@@ -157,7 +157,8 @@ class Relay:
         while self._takers and not self._bus.has_ended:
             with contextlib.suppress(nats.errors.Error, OSError, UnavailableError):
                 await self._forward(await self._bus.client())
-            await asyncio.sleep(CHECK_PERIOD_S)
+            if not self._bus.has_ended:
+                await asyncio.sleep(CHECK_PERIOD_S)
 
     async def _forward(self, client: Client) -> None:
         """Forward over one connection, until it is closed."""
@@ -251,7 +252,8 @@ class StatusBoard:
         while not self._bus.has_ended:
             with contextlib.suppress(nats.errors.Error, OSError, UnavailableError):  # it was closed at that moment
                 await self._follow(await self._bus.client())
-            await asyncio.sleep(CHECK_PERIOD_S)
+            if not self._bus.has_ended:
+                await asyncio.sleep(CHECK_PERIOD_S)
 
     async def _follow(self, client: Client) -> None:
         """Follow statuses over one connection, until it is closed."""
@@ -268,6 +270,8 @@ class StatusBoard:
                     read_at = reconnects
                     backoff.reset()
                 except (CountlineError, nats.errors.Error, OSError, TimeoutError) as error:
+                    if client.is_closed:
+                        return
                     _log.warning("status.retry", error=redact(str(error)))
                     pause_s = backoff.next_s()
             await asyncio.sleep(pause_s)
