@@ -269,9 +269,9 @@ class StatusBoard:
                     await self._read_last(client)
                     read_at = reconnects
                     backoff.reset()
+                except nats.errors.ConnectionClosedError:
+                    return
                 except (CountlineError, nats.errors.Error, OSError, TimeoutError) as error:
-                    if client.is_closed:
-                        return
                     _log.warning("status.retry", error=redact(str(error)))
                     pause_s = backoff.next_s()
             await asyncio.sleep(pause_s)
