@@ -2,7 +2,7 @@
 # Debian packages that some tests need: a browser, an RTSP server, GStreamer from Python, NGINX, Redis. As root this installs them;
 # otherwise the tests that need them skip, and this prints what to install.
 set -eu
-packages="chromium gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+packages="chromium-headless-shell gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 gstreamer1.0-plugins-ugly gstreamer1.0-libav python3-gi python3-gst-1.0 g++ nginx-light redis-server"
 command -v dpkg-query >/dev/null 2>&1 || { echo "not Debian: tests that need a browser, RTSP or GStreamer skip"; exit 0; }
 missing=""

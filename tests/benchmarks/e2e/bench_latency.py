@@ -17,6 +17,7 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 from rich.table import Table
+from tests.fixtures.dashboard.visit import CHROMIUM
 
 LIMIT_S = 1.0
 READY_WITHIN_S = 180
@@ -71,9 +72,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crossings", type=int, default=100)
     options = parser.parse_args()
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    chromium = shutil.which("chromium") or CHROMIUM
     if chromium is None:
-        sys.exit("no Chromium here (Debian: apt-get install chromium)")
+        sys.exit("no Chromium here (Debian: apt-get install chromium-headless-shell)")
     data = Path(tempfile.mkdtemp(prefix="countline-"))
     up = subprocess.Popen(
         [COUNTLINE, "up", "--data", data, "--any-ports"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

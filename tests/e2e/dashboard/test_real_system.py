@@ -100,7 +100,7 @@ def _ready(process: subprocess.Popen[bytes], data: Path, log: Path) -> dict[str,
 def system() -> Iterator[System]:
     """Starts everything on a data folder of its own, on any free ports, and stops it."""
     if CHROMIUM is None:
-        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+        pytest.skip("no Chromium here (Debian: apt-get install chromium-headless-shell)")
     # Short, since the path of a Unix socket has at most 107 characters.
     data = Path(tempfile.mkdtemp(prefix="countline-"))
     log = data / "up-of-test.log"
