@@ -103,13 +103,19 @@ async def migration_state(engine: AsyncEngine, package: str, schema: str) -> Mig
     """
     known = _revisions(package)
     async with engine.connect() as connection:
-        table = f'"{schema}".alembic_version'
-        exists = (await connection.execute(text("SELECT to_regclass(:name)"), {"name": table})).scalar()
-        query = text(f"SELECT version_num FROM {table}")  # noqa: S608  (a name from our code)
-        applied = str((await connection.execute(query)).scalar() or "") if exists else ""
+        applied = await connection.run_sync(_applied, schema)
     if applied and applied not in known:
         return MigrationState(applied, known[-1], problem="another release has migrated this database")
     return MigrationState(applied, known[-1], known[known.index(applied) + 1 :] if applied else known)
+
+
+def _applied(connection: Connection, schema: str) -> str:
+    """Return the revision of a schema; empty before the first migration."""
+    table = f'"{schema}".alembic_version'
+    if connection.execute(text("SELECT to_regclass(:name)"), {"name": table}).scalar() is None:
+        return ""
+    query = text(f"SELECT version_num FROM {table}")  # noqa: S608  (a name from our code)
+    return str(connection.execute(query).scalar() or "")
 
 
 @cache
@@ -141,6 +147,8 @@ def _upgrade(connection: Connection, package: str, schema: str) -> None:
     key = zlib.crc32(f"countline migrate {schema}".encode())
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
     try:
+        if _applied(connection, schema) == _revisions(package)[-1]:
+            return  # as at most starts: Alembic would read every migration to find that out
         connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
         connection.commit()
         with as_file(files(package) / "migrations") as scripts:

@@ -105,6 +105,8 @@ async def test_the_page_enrols_asks_for_codes_and_switches_off(stack: Stack) -> 
         await page.wait_for_selector("[data-connection=live]")
         await page.get_by_role("button", name="Account").click()
         await page.get_by_role("button", name="Switch off").click()
+        # The form moves the focus there once it is drawn; text typed elsewhere at that moment would go there too.
+        await expect(page.locator(".factor-form input[name=code]")).to_be_focused()
         await page.fill(".factor-form input[name=password]", PASSWORD)
         await page.fill(".factor-form input[name=code]", codes[0])
         await page.locator(".factor-form").get_by_role("button", name="Switch off").click()
