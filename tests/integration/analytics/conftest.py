@@ -159,4 +159,5 @@ async def stack(
         await cleanup.enter_async_context(ingesting(nats_server.url, engine))
         session = await cleanup.enter_async_context(aiohttp.ClientSession())
         yield Stack(nats_server.url, {**plane.addresses, **addresses}, TokenSigner(private), session, parts.bus)
+    assert "Violation" not in nats_server.log, "each part uses its own subjects only"
     postgres.drop_database(control_dsn)

@@ -9,6 +9,7 @@ import pytest
 from tests.fixtures.nats import NatsServer
 
 from countline_common.data import bus
+from countline_common.data.bus_users import CONTROL
 from countline_common.errors import InvalidInputError, NotFoundError, UnavailableError
 from countline_control.models.artifacts import ArtifactStore, NatsArtifacts, open_store
 from countline_models.digests import file_digest
@@ -42,9 +43,10 @@ async def artifacts(
     request: pytest.FixtureRequest, tmp_path: Path, nats_server: NatsServer
 ) -> AsyncIterator[ArtifactStore]:
     if request.param == "nats":
-        client = await bus.connect(nats_server.url, "test")
+        client = await bus.connect(nats_server.url_of(CONTROL), "test", user=CONTROL)
         yield NatsArtifacts(client.jetstream)
         await client.close()
+        assert "Violation" not in nats_server.log, "the user of the control-plane may do all this"
         return
     url = request.getfixturevalue("s3_url") if request.param == "s3" else f"file://{tmp_path}/kept"
     store = open_store(url, lambda: None)

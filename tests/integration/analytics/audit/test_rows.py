@@ -9,7 +9,7 @@ from tests.fixtures.nats import NatsServer
 @pytest.fixture
 def control_settings(nats_server: NatsServer) -> dict[str, object]:
     """Auth receives the rows over NATS."""
-    return {"nats_url": nats_server.url}
+    return {"nats_url": nats_server.url_of("control")}
 
 
 async def test_truth_sets_leave_one_row_for_each_call_also_when_it_is_refused(stack: Stack) -> None:

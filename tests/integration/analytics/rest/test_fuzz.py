@@ -48,7 +48,7 @@ def analytics_dsn(plain_dsn: str) -> str:
 @pytest.fixture
 def control_settings(nats_server: NatsServer) -> dict[str, object]:
     """NATS for the control-plane: without it, the routes of logs and parts answer 503 to each request."""
-    return {"nats_url": nats_server.url}
+    return {"nats_url": nats_server.url_of("control")}
 
 
 async def explore(

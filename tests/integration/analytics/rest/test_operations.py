@@ -24,7 +24,7 @@ def analytics_dsn(plain_dsn: str) -> str:
 @pytest.fixture
 def control_settings(nats_server: NatsServer) -> dict[str, object]:
     """Parts report over NATS."""
-    return {"nats_url": nats_server.url}
+    return {"nats_url": nats_server.url_of("control")}
 
 
 @pytest.fixture(autouse=True)

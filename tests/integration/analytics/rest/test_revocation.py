@@ -18,7 +18,7 @@ LIMIT_S = 5.0
 @pytest.fixture
 def control_settings(nats_server: NatsServer) -> dict[str, object]:
     """Auth announces what ends on NATS."""
-    return {"nats_url": nats_server.url}
+    return {"nats_url": nats_server.url_of("control")}
 
 
 async def login(stack: Stack, username: str, password: str) -> dict:
