@@ -179,7 +179,8 @@ async def test_a_network_as_its_authors_export_it_counts_cars_and_may_be_changed
         network, out = shared_data / "models" / "yolox_nano.onnx", tmp_path / f"fused-{version}.onnx"
         fused = await asyncio.to_thread(fuse, network, out, "--score-floor", floor)
         golden = ["--golden", str(videos / "car.mp4"), "--truth", str(videos / "car.truth.json")]
-        await ask(system, "models", "deploy", str(fused), "--name", "yolox_nano", *golden)
+        # The second differs in its floor alone; counting the whole clip takes as long as all else here.
+        await ask(system, "models", "deploy", str(fused), "--name", "yolox_nano", *(golden if version == 1 else []))
     await ask(system, "models", "promote", "yolox_nano@1")
     options = ["--site", "site", "--model", "yolox_nano", "--playback", "realtime", *lines_of(truth)]
     await ask(system, "cameras", "add", "cars", str(videos / "car.mp4"), *options)

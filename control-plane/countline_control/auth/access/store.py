@@ -1,6 +1,7 @@
 """SQL of roles and grants. Each function works inside the caller's transaction."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import delete, func, insert, select, update
@@ -17,6 +18,8 @@ from countline_control.auth.tables import api_keys, grants, key_grants, permissi
 
 async def write_vocabulary(connection: AsyncConnection) -> None:
     """Store the permissions and the built-in roles of this version; custom roles lose permissions that are gone."""
+    if await _is_vocabulary_stored(connection):
+        return
     statement = upsert(permissions).values(
         [{"permission": str(name), "meaning": text} for name, text in MEANINGS.items()]
     )
@@ -30,6 +33,16 @@ async def write_vocabulary(connection: AsyncConnection) -> None:
         stored = upsert(roles).values(role=role.name, **values)
         await connection.execute(stored.on_conflict_do_update(index_elements=["role"], set_=values))
         await set_permissions(connection, role)
+
+
+async def _is_vocabulary_stored(connection: AsyncConnection) -> bool:
+    """Whether nothing is to be written, as at most starts."""
+    stored = {row.permission: row.meaning for row in await connection.execute(select(permissions))}
+    if stored != {str(name): text for name, text in MEANINGS.items()}:
+        return False
+    found = await roles_by_name(connection)
+    wanted = (*BUILT_IN.values(), *MACHINE_ROLES.values())
+    return all(found.get(role.name) == replace(role, built_in=True, revision=1) for role in wanted)
 
 
 async def set_permissions(connection: AsyncConnection, role: Role) -> None:

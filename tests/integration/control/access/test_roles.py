@@ -7,6 +7,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Executable, delete, insert, update
 from tests.fixtures.control.auth import PASSWORD, Auth, refused
 
 from countline.v1 import auth_pb2, keys_pb2
@@ -26,6 +27,7 @@ from countline_control.auth import store
 from countline_control.auth.access.roles import BUILT_IN, MACHINE_ROLES
 from countline_control.auth.domain import StoredUser
 from countline_control.auth.keys.store import get_key
+from countline_control.auth.tables import permissions, role_permissions, roles
 
 
 def role(name: str, *permissions: str, **fields: object) -> auth_pb2.Role:
@@ -54,6 +56,29 @@ async def test_a_custom_role_is_made_held_changed_and_deleted(auth: Auth) -> Non
     assert isinstance(await refused(admin.GetRole(auth_pb2.GetRoleRequest(name="eyes"))), NotFoundError)
     events = [row.method.rpartition("/")[2] for row in await auth.audited() if row.resource == "roles/eyes"]
     assert events == ["CreateRole", "UpdateRole", "UpdateRole", "DeleteRole", "DeleteRole"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        insert(role_permissions).values(role="viewer", permission="user:write"),
+        delete(role_permissions).where(role_permissions.c.permission == "camera:read"),
+        update(roles).where(roles.c.role == "viewer").values(title="Of another release"),
+        delete(roles).where(roles.c.role == "guest"),
+        delete(permissions).where(permissions.c.permission == "camera:read"),
+        insert(permissions).values(permission="camera:paint", meaning="Of another release"),
+        update(permissions).values(meaning="Of another release"),
+    ],
+)
+async def test_a_start_stores_the_permissions_and_roles_of_its_release(auth: Auth, change: Executable) -> None:
+    """A start writes nothing where all is as it should be."""
+    before = await auth.rows(permissions), await auth.rows(roles), await auth.rows(role_permissions)
+    async with auth.database.begin() as connection:
+        await connection.execute(change)
+    await auth.service.prepare()
+    after = await auth.rows(permissions), await auth.rows(roles), await auth.rows(role_permissions)
+    for was, found in zip(before, after, strict=True):
+        assert {tuple(row.values()) for row in found} == {tuple(row.values()) for row in was}
 
 
 async def test_roles_are_listed_by_pages_with_what_they_permit(auth: Auth) -> None:
