@@ -22,6 +22,9 @@ from countline_local.supervision.ports import choose_ports
 from countline_local.supervision.supervisor import Supervisor
 from countline_local.up.database_protection import protect_databases
 
+KEY = new_audit_key()
+"""Of all rows: rows that another key signed would be findings of the audit."""
+
 # What an earlier release left: roles that own their databases, and rights on the audit that its protection gave.
 EARLIER = """
 DROP FUNCTION audit.guard_row() CASCADE;
@@ -85,7 +88,7 @@ def check_nothing_more_than_needed(server: PostgresServer) -> None:
 
 async def store_rows(server: PostgresServer, first: int) -> None:
     """Store two rows of the audit as the service does, and sign them."""
-    database, signer = Database(server.dsn("auth")), AuditSigner(new_audit_key())
+    database, signer = Database(server.dsn("auth")), AuditSigner(KEY)
     await AuditIntake(database, signer, lambda: None).store([AuditRow(row_id=f"r{first + i}") for i in range(2)])
     await AuditUpkeep(database, signer, lambda: None).sign()
     await database.close()
