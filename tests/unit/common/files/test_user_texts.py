@@ -96,6 +96,7 @@ OF_THE_PRODUCT = {
     "common/countline_local/triton/closed.py",
     "common/countline_local/supervision/ports.py",
     "common/countline_local/up/state.py",
+    "control-plane/countline_control/cli/support/machine.py",
     "models/countline_demo/cli/scenes.py",
     "models/countline_demo/scenes/render.py",
     "models/countline_models/deploy/golden.py",
