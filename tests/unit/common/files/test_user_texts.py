@@ -87,7 +87,6 @@ OF_THE_PRODUCT = {
     "control-plane/countline_control/audit/protection.py",
     "common/countline_common/triton/access.py",
     "common/countline_local/demo/site.py",
-    "common/countline_local/parts/nats.py",
     "common/countline_local/parts/postgres_leftovers.py",
     "common/countline_local/triton/shipped_models.py",
     "common/countline_common/secrets/secret_files.py",

@@ -63,9 +63,9 @@ def test_a_small_object_does_not_continue_a_large_one():
 
 
 def test_an_object_that_is_still_in_sight_is_not_continued():
-    """Two people walk side by side over the line, and the second gets an id only there."""
+    """Two people walk side by side over the line, and the second gets an id only on it."""
     frames = [
-        (i / 10, [(1, 600.0, y), *([(2, 645.0, y)] if y > 340 else [])]) for i, y in enumerate(ramp(200, 520, 33))
+        (i / 10, [(1, 600.0, y), *([(2, 645.0, y)] if y > 355 else [])]) for i, y in enumerate(ramp(200, 520, 33))
     ]
     assert totals(frames) == (1, 0)
 
