@@ -605,6 +605,7 @@ async def test_what_a_worker_still_uses_is_not_retired_before_it_has_said_so_to_
     async with working(service.control) as worker:
         await worker.until(lambda w: _received(w) == {"door": ("blob@1", "")})
         await service.deploy("blob", variant("two"), promote=True)
+    await service.control.plane.__aexit__()
     control = await start_control(control_dsn, model_repository=service.repository, triton_address=service.triton.grpc)
     models, request = control.caller("admin").models, models_pb2.RetireModelRequest(name="blob", version=1)
     assert isinstance(await refused(models.RetireModel(request)), UnavailableError)

@@ -91,11 +91,11 @@ async def _use_factor(calls: AuditedCalls, user_id: str) -> list[str]:
 
 
 async def _begun_login(calls: AuditedCalls) -> str:
-    """A login that waits for a code. Its row names no actor: the caller has proved only the password."""
+    """A login that waits for a code. Its row names who proved the password."""
     by_password = auth_pb2.LoginRequest(username="vera", password=OF_VERA)
     request_id, code = await calls.raw(method("Login"), by_password, None)
     (row,) = rows_of(calls.dsn, request_id)
-    assert (code, row.outcome, row.resource, row.actor.name) == ("OK", "OK", "users/vera", ""), row
+    assert (code, row.outcome, row.resource, row.actor.name) == ("OK", "OK", "users/vera", "vera"), row
     return str(method("Login").answer(calls.answer).second_factor.challenge)
 
 
