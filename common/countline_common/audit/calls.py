@@ -51,6 +51,8 @@ class AuditedCall:
     """The row is complete in the transaction of the change. That transaction may still fail."""
     begun: bool = False
     """The row was written as an unfinished one."""
+    elsewhere: bool = False
+    """Another process answers the call, and writes the row."""
     before: Message | None = None
     after: Message | None = None
 

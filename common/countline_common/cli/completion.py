@@ -9,6 +9,7 @@ import typer
 
 from countline.v1.auth_pb2 import ListRolesRequest, ListUsersRequest
 from countline.v1.cameras_pb2 import ListCamerasRequest, ListSitesRequest
+from countline.v1.workers_pb2 import ListWorkersRequest
 from countline_common.contexts.context import named_context
 from countline_common.grpc.client import Client, connect
 from countline_common.grpc.discovery import ServerProfile, discover
@@ -54,6 +55,16 @@ def complete_site(ctx: typer.Context, incomplete: str) -> list[str]:
 async def _site_ids(client: Client) -> list[str]:
     answer = await client.cameras.ListSites(ListSitesRequest(page_size=1000))
     return [site.site_id for site in answer.sites]
+
+
+def complete_worker(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Worker ids that begin with the incomplete word."""
+    return offered(ctx, _worker_ids, incomplete)
+
+
+async def _worker_ids(client: Client) -> list[str]:
+    answer = await client.workers.ListWorkers(ListWorkersRequest(page_size=1000))
+    return [worker.worker_id for worker in answer.workers]
 
 
 def complete_user(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -93,7 +93,7 @@ USERS: Final = (
         (
             *_every_part(CONTROL, *_SERVICES),
             "countline.domain.*.*",
-            *(bus.audit_subject(service) for service in ("auth", "cameras", "models")),
+            *(bus.audit_subject(service) for service in ("auth", "cameras", "models", "workers")),
             *(bus.checkpoint_subject(purge=purge) for purge in (False, True)),
             bus.dlq_subject(bus.AUDIT),
             bus.dlq_subject(bus.TRIALS),

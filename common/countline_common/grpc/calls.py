@@ -214,7 +214,7 @@ class _Call:
         is_known = _principal.get() is not None or (
             method_policy(self._method).public and code != ResourceExhaustedError.code
         )
-        if self._trail is not None and self._audited is not None and is_known:
+        if self._trail is not None and self._audited is not None and is_known and not self._audited.elsewhere:
             await self._trail.finish(self._audited, code, problem)
 
     async def fail(self, error: BaseException) -> None:

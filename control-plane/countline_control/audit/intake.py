@@ -34,6 +34,7 @@ SENDERS: Final = {
     "countline.v1.CameraService": "cameras",
     "countline.v1.SecretService": "cameras",
     "countline.v1.ModelService": "models",
+    "countline.v1.WorkerService": "workers",
     "countline.v1.CountService": "analytics",
 }
 """Which part sends the rows of a service's methods. Those of all others come from auth."""

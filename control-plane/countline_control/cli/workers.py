@@ -6,7 +6,7 @@ from typing import Final
 
 import typer
 
-from countline.v1.workers_pb2 import WORKER_STATE_ONLINE, ListWorkersRequest, ListWorkersResponse, Scheduler, Worker
+from countline.v1.workers_pb2 import ListWorkersRequest, ListWorkersResponse, Scheduler, Worker
 from countline_common.cli.output import is_wide
 from countline_common.cli.terminal import Styled
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_json, print_table
@@ -15,6 +15,10 @@ from countline_common.grpc.client import Client
 from countline_common.grpc.paging import every_page
 from countline_common.http.rest_json import to_json
 from countline_common.times import from_timestamp, rfc3339
+from countline_control.cli.placement.orders import cordon, drain, uncordon
+from countline_control.cli.placement.show import show
+from countline_control.cli.placement.why import why
+from countline_control.cli.placement.words import state
 
 MOST_OFFSET_S: Final = 2.0
 """A clock that differs by more is reported; the worker then uses the time of NATS."""
@@ -28,7 +32,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 @app.callback()
 def _group() -> None:
-    """Inspect workers: the processes that count."""  # a group even while it has only one command
+    """Inspect and drain workers: the processes that count."""
 
 
 @app.command("list")
@@ -62,6 +66,13 @@ def list_(
     note(f"The control-plane at {scheduler.address} schedules since {since} (number {scheduler.number}).")
 
 
+app.command("show")(show)
+app.command("cordon")(cordon)
+app.command("drain")(drain)
+app.command("uncordon")(uncordon)
+app.command("why")(why)
+
+
 def _cells(worker: Worker) -> tuple[str | Styled, ...]:
     return (*_row(worker), *_more(worker)) if is_wide() else _row(worker)
 
@@ -73,11 +84,10 @@ def _more(worker: Worker) -> tuple[str, ...]:
 
 
 def _row(worker: Worker) -> tuple[str | Styled, ...]:
-    online = worker.state == WORKER_STATE_ONLINE
     seconds_ago = max(0.0, time.time() - from_timestamp(worker.reported_at))
     return (
         worker.worker_id,
-        Styled("online", style="green") if online else Styled("offline", style="red"),
+        state(worker),
         f"{len(worker.camera_ids)} of {worker.capacity}: {', '.join(worker.camera_ids) or '-'}",
         worker.backend,
         worker.version,

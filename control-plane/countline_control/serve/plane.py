@@ -57,8 +57,10 @@ from countline_control.workers.fleet import Fleet
 from countline_control.workers.forwarding import Forwarding
 from countline_control.workers.inputs import CameraInventory, NoRouting, RoutingSource
 from countline_control.workers.lease import SchedulingLease
+from countline_control.workers.placement.orders import PlacementOrders
 from countline_control.workers.schedule import Schedule
 from countline_control.workers.service import WorkerService
+from countline_control.workers.tables import outbox as worker_events
 from countline_models.deploy import Limits
 
 SERVICES: Final = ("auth", "cameras", "models", "workers")
@@ -195,14 +197,17 @@ class ControlPlane:
 
     async def _start_workers(self) -> None:
         database = await self._database("workers")
-        fleet = Fleet(self._settings.lease_s, time.monotonic, time.time)
+        fleet, outbox = Fleet(self._settings.lease_s, time.monotonic, time.time), Outbox(worker_events)
         lease = SchedulingLease(database, self._peer_address)
-        schedule = Schedule(database, lease, fleet, await self._camera_source(), await self._routing_source())
+        schedule = Schedule(database, lease, fleet, outbox, await self._camera_source(), await self._routing_source())
         self._observations.schedule = schedule
         if key := self._settings.token_private_key_file:
             signer = TokenSigner.from_file(key)
             self._observations.elsewhere = HolderStatuses(lease, self._settings.tls, partial(_own_token, signer))
-        service = WorkerService(fleet, schedule, lease, Forwarding(lease, self._settings.tls))
+        trail = OutboxTrail(database.begin, outbox)
+        orders, forwarding = PlacementOrders(schedule, fleet, outbox), Forwarding(lease, self._settings.tls)
+        service = WorkerService(fleet, schedule, lease, forwarding, orders, trail)
+        self._relay("workers", database, outbox, trail)
         self._host.facts["schedule"] = lease.described
         await self._host.listen(
             "workers", self._settings.workers_address, service.as_service(), before_stop=service.end_streams

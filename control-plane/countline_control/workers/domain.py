@@ -1,22 +1,58 @@
-"""The rules by which workers get cameras, and what the service knows of both. Pure: no IO, no clock, no protobuf.
+"""What the service knows of workers and cameras. Pure: no IO, no clock, no protobuf.
 
-A camera stays with its worker as long as the worker is alive: a move costs a gap in its counts. Each time a worker gets
-a camera, the camera gets a new epoch. Files that are played once are the exception: their epoch is 0, so that another
-run gives the same ids. If a camera's worker is gone and no other worker has room, the camera waits for its worker: a
-worker that lost only its connection still counts.
+Each time a worker gets a camera, the camera gets a new epoch. Files that are played once are the exception: their epoch
+is 0, so that another run gives the same ids.
 
 Times are Unix seconds.
 """
 
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from countline_common.errors import FieldProblem, InvalidInputError
 from countline_control import names
 from countline_control.cameras.domain import Camera, CameraFault, CameraObservation, ObservedState
 from countline_control.models.domain import Follower
+
+# Cordons -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Cordon:
+    """Keeps new cameras away from a worker."""
+
+    worker_id: str
+    drains: bool
+    """The worker's cameras move to others."""
+    reason: str
+    by: str
+    """Name of the caller."""
+    since: float
+    at_once: bool = False
+    """All cameras move at the same time; otherwise a camera waits until the one before it is counted again."""
+    drained_at: float | None = None
+    """When the drain had moved the last camera."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraMove:
+    """A camera that a drain has moved."""
+
+    camera_id: str
+    former_worker_id: str
+    worker_id: str
+    """The worker that has got it."""
+    epoch: int
+    moved_at: float
+    counting_at: float | None = None
+    """When the control-plane learned that the new worker counts the camera."""
+
+    @property
+    def lost_s(self) -> float:
+        """Coverage that the move has cost. A file that is played once loses none: it is played again."""
+        return max(0.0, self.counting_at - self.moved_at) if self.epoch and self.counting_at is not None else 0.0
+
 
 # Workers -------------------------------------------------------------------------------------------------------------
 
@@ -49,6 +85,7 @@ class WorkerView:
     reported_at: float
     spool_bytes: float
     clock_offset_s: float = 0.0
+    cordon: Cordon | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +173,26 @@ class FinishedFile:
     observed: CameraObservation
 
 
-# Who gets which camera -----------------------------------------------------------------------------------------------
+# Who holds a camera ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class AssignableWorker:
-    """What the plan needs to know of a worker."""
+class AssignmentCause(StrEnum):
+    """Why a worker got a camera."""
 
-    instance: str
-    capacity: int
-    alive: bool
-    """Its lease holds."""
+    UNSPECIFIED = ""
+    """A release that did not record it stored the assignment."""
+    NEW = "new"
+    """No worker held the camera."""
+    RESTARTED = "restarted"
+    """Its worker started again as a new process."""
+    GONE = "gone"
+    """Its former worker stopped reporting, or left."""
+    FULL = "full"
+    """Its former worker lowered its capacity."""
+    DRAINED = "drained"
+    """Its former worker was drained."""
+    CHANGED = "changed"
+    """A stream became a file that is played once, or the other way round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,74 +204,9 @@ class Holder:
     epoch: int
     assigned_at: float | None = field(default=None, compare=False)
     """Unix seconds; None for a file that is played once."""
-
-
-@dataclass(slots=True)
-class AssignmentPlan:
-    """What has to change."""
-
-    given: dict[str, str] = field(default_factory=dict)
-    """camera → worker, each under a new epoch."""
-    released: set[str] = field(default_factory=set)
-    """Cameras that no worker should hold any more."""
-    waiting: set[str] = field(default_factory=set)
-    """Cameras that no worker has room for; nothing changes for them."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to store."""
-        return not self.given and not self.released
-
-
-def plan_assignments(
-    once: Mapping[str, bool], held: Mapping[str, Holder], workers: Mapping[str, AssignableWorker]
-) -> AssignmentPlan:
-    """Plan the changes after which a living worker with room holds every camera.
-
-    Args:
-        once: every camera that should be processed → whether it is a file that is played once.
-        held: camera → its holder now.
-        workers: every known worker, alive or not.
-    """
-    result = AssignmentPlan(released={camera_id for camera_id in held if camera_id not in once})
-    load: Counter[str] = Counter()
-    unplaced: list[str] = []
-    for camera_id in sorted(once):
-        holder = held.get(camera_id)
-        if holder is not None and _may_keep(holder, once=once[camera_id], workers=workers, load=load):
-            load[holder.worker_id] += 1
-        else:
-            unplaced.append(camera_id)
-    # Cameras whose worker is alive again as a new process return to it before other cameras take its room.
-    unplaced.sort(key=lambda camera_id: (not _worker_lives(held.get(camera_id), workers), camera_id))
-    for camera_id in unplaced:
-        worker_id = _choose(held.get(camera_id), workers, load)
-        if worker_id is None:
-            result.waiting.add(camera_id)
-        else:
-            result.given[camera_id] = worker_id
-            load[worker_id] += 1
-    return result
-
-
-def _may_keep(holder: Holder, *, once: bool, workers: Mapping[str, AssignableWorker], load: Counter[str]) -> bool:
-    worker = workers.get(holder.worker_id)
-    if worker is None or not worker.alive or worker.instance != holder.instance:
-        return False
-    return once == (holder.epoch == 0) and load[holder.worker_id] < worker.capacity
-
-
-def _worker_lives(holder: Holder | None, workers: Mapping[str, AssignableWorker]) -> bool:
-    worker = workers.get(holder.worker_id) if holder else None
-    return worker is not None and worker.alive
-
-
-def _choose(holder: Holder | None, workers: Mapping[str, AssignableWorker], load: Counter[str]) -> str | None:
-    """Choose the camera's former worker if it has room, else the worker with the smallest share of capacity in use."""
-    free = [worker_id for worker_id, worker in workers.items() if worker.alive and load[worker_id] < worker.capacity]
-    if holder is not None and holder.worker_id in free:
-        return holder.worker_id
-    return min(free, key=lambda worker_id: (load[worker_id] / workers[worker_id].capacity, worker_id), default=None)
+    cause: AssignmentCause = field(default=AssignmentCause.UNSPECIFIED, compare=False)
+    former_worker_id: str = field(default="", compare=False)
+    """The worker that held the camera before; may be the same one."""
 
 
 # Statuses of cameras without a report --------------------------------------------------------------------------------
@@ -249,20 +230,28 @@ def worker_gone(holder: Holder, silent_since: float, now: float) -> CameraObserv
     )
 
 
-def no_room(alive: int, capacity: int, since: float | None) -> CameraObservation:
+def no_room(alive: int, capacity: int, since: float | None, cordoned: int = 0) -> CameraObservation:
     """Status of a camera that no worker can take.
 
     Args:
         alive: number of workers online.
-        capacity: cameras that they can hold together.
+        capacity: cameras that they can hold together, without those that are cordoned.
         since: when the camera began to wait; None if it is not planned yet.
+        cordoned: workers online that get no new cameras.
     """
     if not alive:
         fault = CameraFault(code="no_worker", message="no worker is online", hint="start one: countline worker")
-    else:
+    elif cordoned == alive:
         fault = CameraFault(
             code="no_capacity",
-            message=f"all workers are full: {alive} online, for {capacity} cameras together",
+            message=f"all workers that are online are cordoned: {cordoned}",
+            hint="uncordon one: countline workers uncordon WORKER; or start another worker",
+        )
+    else:
+        besides = f", and {cordoned} more that are cordoned" if cordoned else ""
+        fault = CameraFault(
+            code="no_capacity",
+            message=f"all workers are full: {alive - cordoned} online, for {capacity} cameras together{besides}",
             hint="start another worker, raise a worker's capacity, or disable a camera",
         )
     return CameraObservation(ObservedState.WAITING, fault=fault, since=since)

@@ -17,7 +17,6 @@ from countline_control.workers import domain
 from countline_control.workers.domain import (
     AssignableCamera,
     Assignment,
-    AssignmentPlan,
     CameraReport,
     FinishedFile,
     Holder,
@@ -26,6 +25,8 @@ from countline_control.workers.domain import (
     WorkerView,
 )
 from countline_control.workers.finished import FinishedFiles
+from countline_control.workers.placement.plan import AssignmentPlan
+from countline_control.workers.placement.state import PlacementState
 from countline_control.workers.registry import WorkerRegistry
 
 
@@ -41,12 +42,12 @@ class Fleet:
     def __init__(self, lease_s: float, clock: Callable[[], float], wall: Callable[[], float]) -> None:
         self.registry = WorkerRegistry(lease_s, clock, wall)
         self._wall = wall
+        self.placement = PlacementState(self.registry, clock, wall)
+        self.cordons = self.placement.cordons
         self._finished = FinishedFiles(clock)
         self._cameras: dict[str, AssignableCamera] = {}
         self._held: dict[str, Holder] = {}
         self._observations: dict[str, CameraObservation] = {}
-        self._waiting: dict[str, float] = {}
-        """Since when each camera waits for room, Unix seconds."""
         self._routing = ModelRouting({})
 
     def seed(
@@ -56,7 +57,7 @@ class Fleet:
         self.registry.seed(workers)
         self._held = dict(held)
         self._observations.clear()
-        self._waiting.clear()
+        self.placement.forget_waiting()
         self._finished.seed(finished)
 
     def set_cameras(self, cameras: Iterable[AssignableCamera]) -> None:
@@ -83,7 +84,7 @@ class Fleet:
         has_changed = self.registry.renew(report)
         for camera in report.cameras:
             self._take_status(report, camera)
-        return has_changed or bool(self.newly_finished())
+        return has_changed or self.cordons.has_unsaved or bool(self.newly_finished())
 
     def _take_status(self, worker: WorkerReport, report: CameraReport) -> None:
         camera_id, observed, fault = report.camera_id, report.observed, report.observed.fault
@@ -99,6 +100,7 @@ class Fleet:
             fault=fault,
             reported_at=self._wall() if observed.reported_at is None else observed.reported_at,
         )
+        self.cordons.observed(camera_id, report.epoch, observed.state)
         if observed.state is not ObservedState.FINISHED:
             self._finished.settle(camera_id)
 
@@ -111,10 +113,12 @@ class Fleet:
             for camera_id, item in self._cameras.items()
             if item.camera.status is WantedStatus.ACTIVE and self._finished_file(camera_id) is None
         }
-        result = domain.plan_assignments(wanted, self._held, self.registry.assignable())
-        now = self._wall()
-        self._waiting = {camera_id: self._waiting.get(camera_id, now) for camera_id in result.waiting}
-        return result
+        return self.placement.plan(wanted, self._held)
+
+    @property
+    def held(self) -> Mapping[str, Holder]:
+        """The holder of each camera that has one."""
+        return self._held
 
     def plays_once(self, camera_id: str) -> bool:
         """Whether a camera is a file that is played once."""
@@ -174,9 +178,7 @@ class Fleet:
         holder = self._held.get(camera_id)
         record = self.registry.get(holder.worker_id) if holder else None
         if holder is None or record is None:
-            alive = self.registry.online()
-            since = self._waiting.get(camera_id)
-            return domain.no_room(len(alive), sum(worker.capacity for worker in alive), since)
+            return self.placement.no_room(camera_id)
         if not self.registry.is_alive(record):
             return domain.worker_gone(holder, record.reported_at, self._wall())
         return self._observations.get(camera_id) or domain.taken(holder)
@@ -190,18 +192,26 @@ class Fleet:
         holder = self._held.get(camera_id)
         return holder.epoch if holder else 0
 
+    def camera(self, camera_id: str) -> AssignableCamera | None:
+        """Return a camera; None if there is none of this id."""
+        return self._cameras.get(camera_id)
+
+    def is_finished(self, camera_id: str) -> bool:
+        """Whether a camera is a file that was played to its end."""
+        return self._finished_file(camera_id) is not None
+
     def workers(self) -> list[WorkerView]:
         """Return every worker, by id."""
         cameras_of: dict[str, list[str]] = {}
         for camera_id, holder in self._held.items():
             cameras_of.setdefault(holder.worker_id, []).append(camera_id)
-        return self.registry.views(cameras_of)
+        return [replace(view, cordon=self.cordons.get(view.worker_id)) for view in self.registry.views(cameras_of)]
 
-    @property
-    def waiting(self) -> AbstractSet[str]:
-        """Cameras that no worker has room for, as of the last plan."""
-        return self._waiting.keys()
+    def worker(self, worker_id: str) -> WorkerView | None:
+        """Return one worker; None if there is none of this id."""
+        return next((view for view in self.workers() if view.worker_id == worker_id), None)
 
     def forget_long_gone(self) -> set[str]:
-        """Drop workers that have not reported for a week and hold nothing; return their ids."""
-        return self.registry.forget_long_gone({holder.worker_id for holder in self._held.values()})
+        """Drop workers that have not reported for a week, hold nothing and are not cordoned; return their ids."""
+        holders = {holder.worker_id for holder in self._held.values()}
+        return self.registry.forget_long_gone(holders | self.cordons.worker_ids)

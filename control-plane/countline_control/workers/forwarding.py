@@ -4,14 +4,15 @@ So workers and clients may reach any copy, such as through a load balancer.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, TypeAlias, TypedDict, TypeVar
 
 import grpc.aio
 
 from countline.v1 import workers_pb2_grpc
 from countline.v1.workers_pb2 import ConnectRequest, ConnectResponse
+from countline_common.audit.calls import current_call
 from countline_common.errors import UnavailableError
 from countline_common.grpc.authorization import Metadata
 from countline_common.grpc.calls import Context
@@ -27,6 +28,8 @@ FORWARDED: Final = "countline-forwarded"
 CALL_TIMEOUT_S: Final = 3.0
 CLOSE_SETTLES_S: Final = 0.1
 """For a moment a broken connection may look like a side that was closed on purpose."""
+_UNCERTAIN: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+"""Statuses of a call that may not have reached the holder."""
 _OPTIONS: Final = (("grpc.keepalive_time_ms", 10_000), ("grpc.keepalive_timeout_ms", 5_000))
 
 _Answer = TypeVar("_Answer")
@@ -71,7 +74,7 @@ class Forwarding:
             CountlineError: the holder refuses, or does not answer.
         """
         async with self._holder() as (stub, _):
-            with translated():
+            with translated(), _row_of_holder():
                 return await ask(stub, CallOptions(metadata=_metadata(context), timeout=CALL_TIMEOUT_S))
 
     async def connect(
@@ -102,16 +105,38 @@ class Forwarding:
             yield workers_pb2_grpc.WorkerServiceStub(channel), holder.number
 
 
+@contextmanager
+def _row_of_holder() -> Iterator[None]:
+    """Leave the audit row of a call to the holder, which writes it with the change.
+
+    If the holder cannot be asked, or its answer does not arrive, this copy writes one.
+    """
+    call = current_call()
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        if call is not None:
+            call.elsewhere = error.code() not in _UNCERTAIN
+        raise
+    if call is not None:
+        call.elsewhere = True
+
+
 def no_holder() -> UnavailableError:
     """Build the error for a call while no copy schedules."""
     return UnavailableError("no copy of the control-plane schedules workers now", hint="try again in some seconds")
 
 
 def _metadata(context: Context) -> Metadata:
-    """Return the caller's token and the id of the request."""
+    """Return the caller's token and address, and the id of the request.
+
+    The holder believes the address only if it counts this copy as a proxy, as it does for every other caller.
+    """
     given = dict(context.invocation_metadata() or ())
     authorization = (("authorization", str(given["authorization"])),) if "authorization" in given else ()
-    return (*authorization, *request_metadata(), (FORWARDED, "1"))
+    call = current_call()
+    address = (("x-forwarded-for", call.address),) if call is not None and call.address else ()
+    return (*authorization, *address, *request_metadata(), (FORWARDED, "1"))
 
 
 async def _settled(requests: AsyncIterator[ConnectRequest]) -> AsyncIterator[ConnectRequest]:

@@ -16,7 +16,14 @@ from countline_control.cameras.lifecycle import WantedStatus
 from countline_control.cameras.messages import camera_message, observation_message, observation_of, spec_message
 from countline_control.cameras.sources import masked
 from countline_control.models.domain import Follower
-from countline_control.workers.domain import AssignableCamera, Assignment, CameraReport, WorkerReport, WorkerView
+from countline_control.workers.domain import (
+    AssignableCamera,
+    Assignment,
+    CameraReport,
+    Cordon,
+    WorkerReport,
+    WorkerView,
+)
 from countline_control.workers.lease_store import StoredLease
 
 
@@ -56,6 +63,23 @@ def worker_message(view: WorkerView) -> workers_pb2.Worker:
         reported_at=to_timestamp(view.reported_at),
         spool_bytes=view.spool_bytes,
         clock_offset_s=view.clock_offset_s,
+        cordon=None if view.cordon is None else cordon_message(view.cordon),
+    )
+
+
+def cordon_message(cordon: Cordon) -> workers_pb2.Cordon:
+    """Translate the cordon of a worker."""
+    state = workers_pb2.CORDON_STATE_CORDONED
+    if cordon.drains:
+        is_over = cordon.drained_at is not None
+        state = workers_pb2.CORDON_STATE_DRAINED if is_over else workers_pb2.CORDON_STATE_DRAINING
+    return workers_pb2.Cordon(
+        state=state,
+        reason=cordon.reason,
+        by=cordon.by,
+        since=to_timestamp(cordon.since),
+        at_once=cordon.at_once,
+        drained_at=None if cordon.drained_at is None else to_timestamp(cordon.drained_at),
     )
 
 

@@ -11,7 +11,6 @@ from typing import Final
 
 from countline_common.errors import ConflictError
 from countline_control.workers.domain import (
-    AssignableWorker,
     StoredWorker,
     WorkerReport,
     WorkerView,
@@ -179,12 +178,9 @@ class WorkerRegistry:
         """Return the workers that are alive."""
         return [record for record in self._workers.values() if self.is_alive(record)]
 
-    def assignable(self) -> dict[str, AssignableWorker]:
-        """Return every worker as the plan needs it, by id."""
-        return {
-            worker_id: AssignableWorker(record.instance, record.capacity, self.is_alive(record))
-            for worker_id, record in self._workers.items()
-        }
+    def records(self) -> list[WorkerRecord]:
+        """Return every worker."""
+        return list(self._workers.values())
 
     def views(self, cameras_of: Mapping[str, list[str]]) -> list[WorkerView]:
         """Return every worker as callers see it, by id.

@@ -9,31 +9,32 @@ reads everything anew; a copy that loses it ends the streams of its workers, whi
 """
 
 import asyncio
-import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Gauge
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.data.database import is_away
+from countline_common.data.outbox import Outbox
 from countline_common.errors import CountlineError, UnavailableError
 from countline_common.logs import get_logger
-from countline_common.times import to_datetime
 from countline_common.waiting import happens
 from countline_control.cameras.domain import CameraObservation
 from countline_control.database import Database
 from countline_control.workers import store
-from countline_control.workers.domain import AssignmentPlan, Holder
 from countline_control.workers.fleet import Fleet
+from countline_control.workers.forwarding import no_holder
 from countline_control.workers.inputs import CameraInventory, NoRouting, Poll, RoutingSource
 from countline_control.workers.lease import LeaseLostError, SchedulingLease
+from countline_control.workers.placement.writing import PlacementWriter
 from countline_control.workers.saving import WorkerRows
 from countline_control.workers.streams import WorkerStream, WorkerStreams
 
 LEASE_S: Final = 10.0
 TICK_S: Final = 0.5
 
-ASSIGNED: Final = Counter("countline_assignments_total", "Cameras given to workers")
 ONLINE: Final = Gauge("countline_workers_online", "Workers whose lease holds")
 WAITING: Final = Gauge("countline_cameras_waiting", "Cameras that no worker has room for")
 
@@ -47,6 +48,7 @@ class Schedule:
         database: holds the schema `workers`.
         lease: the right to schedule; every write carries its number.
         fleet: workers and cameras.
+        outbox: events of workers leave through it.
         cameras: lists the cameras.
         models: knows which versions are live; None for a system without the service of models.
     """
@@ -56,6 +58,7 @@ class Schedule:
         database: Database,
         lease: SchedulingLease,
         fleet: Fleet,
+        outbox: Outbox,
         cameras: CameraInventory,
         models: RoutingSource | None = None,
     ) -> None:
@@ -68,6 +71,8 @@ class Schedule:
         self._models = Poll(models.routing, models.poll_period_s)
         self._wake = asyncio.Event()
         self._rows = WorkerRows(lease, fleet)
+        self._writer = PlacementWriter(lease, fleet, outbox)
+        self._deciding = asyncio.Lock()
         self._database_was_away = False
         self._problem = ""
         self._stopping = False
@@ -104,6 +109,33 @@ class Schedule:
         self._rows.changed(stream.worker_id)
         self._wake.set()
 
+    @asynccontextmanager
+    async def deciding(self) -> AsyncIterator[None]:
+        """Let a caller decide in place of the task, which waits meanwhile: no camera moves.
+
+        Raises:
+            UnavailableError: this copy does not schedule.
+        """
+        async with self._deciding:
+            if not self.loaded.is_set():
+                raise no_holder()
+            yield
+        self.wake()
+
+    @asynccontextmanager
+    async def change_cordons(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that changes cordons; call it while `deciding`.
+
+        Raises:
+            LeaseLostError: another copy has taken the lease.
+        """
+        try:
+            async with self._lease.begin(self._number) as connection:
+                yield connection
+        except BaseException:
+            self._writer.doubt_cordons()
+            raise
+
     async def observations(self, camera_ids: Sequence[str] | None) -> dict[str, CameraObservation]:
         """Return the observations of cameras, or of all if None; of none before everything has been read."""
         if not self.loaded.is_set():
@@ -126,9 +158,10 @@ class Schedule:
                 if self._number != self._lease.number:
                     self._step_down()
                 if self._lease.is_certain:
-                    if not self.loaded.is_set():
-                        await self._load()
-                    await self._step()
+                    async with self._deciding:
+                        if not self.loaded.is_set():
+                            await self._load()
+                        await self._step()
             except Exception as error:  # noqa: BLE001  (no error may end the one task that directs workers)
                 self._note_failure(error)
             await happens(self._wake, TICK_S)
@@ -163,6 +196,7 @@ class Schedule:
             workers = await store.all_workers(connection)
             held = await store.all_held(connection)
             finished = await store.all_finished(connection)
+            await self._writer.load_cordons(connection)
         self._rows.reset()
         self._fleet.seed(workers, held, finished)
         self._fleet.set_cameras(await self._cameras.read())
@@ -181,13 +215,15 @@ class Schedule:
             await self._read_cameras()
         if self._models.is_due:
             await self._read_models()
-        await self._write_finished()
-        await self._follow(self._fleet.plan())
+        await self._writer.ensure_cordons(self._number)
+        await self._writer.write_finished(self._number)
+        await self._writer.follow(self._number, self._fleet.plan())
+        await self._writer.note_drains(self._number)
         await self._rows.save(self._number)
         if self._lease.is_certain:
             self.streams.direct_all(self._fleet.assignments_of)
         ONLINE.set(len(self._fleet.registry.online()))
-        WAITING.set(len(self._fleet.waiting))
+        WAITING.set(len(self._fleet.placement.waiting))
 
     async def _read_cameras(self) -> None:
         try:
@@ -203,38 +239,3 @@ class Schedule:
         except CountlineError as error:
             # Cameras continue with the known versions.
             self._note_problem(error.message)
-
-    async def _write_finished(self) -> None:
-        done, outdated = self._fleet.newly_finished(), self._fleet.outdated_finished()
-        if not done and not outdated:
-            return
-        now = to_datetime(time.time())
-        async with self._lease.begin(self._number) as connection:
-            await store.forget_finished(connection, outdated)
-            for camera_id, finished in done.items():
-                await store.save_finished(connection, camera_id, finished, now)
-        self._fleet.note_finished(done, outdated)
-        for camera_id in done:
-            _log.info("camera.finished", camera_id=camera_id)
-
-    async def _follow(self, plan: AssignmentPlan) -> None:
-        if plan.is_empty:
-            return
-        now = to_datetime(time.time())
-        # A worker's process may be replaced while the database works: store the process that the plan is about.
-        registry = self._fleet.registry
-        instances = {worker_id: registry.record(worker_id).instance for worker_id in plan.given.values()}
-        given: dict[str, Holder] = {}
-        async with self._lease.begin(self._number) as connection:
-            await store.release(connection, plan.released)
-            for camera_id, worker_id in sorted(plan.given.items()):
-                once = self._fleet.plays_once(camera_id)
-                given[camera_id] = await store.give(
-                    connection, camera_id, worker_id, instances[worker_id], once=once, now=now
-                )
-        self._fleet.apply(given, plan.released)
-        ASSIGNED.inc(len(given))
-        for camera_id, holder in given.items():
-            _log.info("camera.assigned", camera_id=camera_id, worker_id=holder.worker_id, epoch=holder.epoch)
-        for camera_id in sorted(plan.released):
-            _log.info("camera.released", camera_id=camera_id)

@@ -13,6 +13,7 @@ from typing import Final
 
 from countline.v1 import workers_pb2, workers_pb2_grpc
 from countline.v1.workers_pb2 import ConnectRequest, ConnectResponse
+from countline_common.audit.calls import AuditTrail
 from countline_common.errors import CountlineError, InvalidInputError, PermissionDeniedError, UnavailableError
 from countline_common.grpc.calls import Context, current_principal
 from countline_common.grpc.paging import next_token, page
@@ -24,6 +25,8 @@ from countline_control.workers.domain import CameraReport, WorkerReport
 from countline_control.workers.fleet import Fleet
 from countline_control.workers.forwarding import CLOSE_SETTLES_S, Forwarding, no_holder
 from countline_control.workers.lease import LOOK_S, SchedulingLease
+from countline_control.workers.placement.methods import PlacementMethods
+from countline_control.workers.placement.orders import PlacementOrders
 from countline_control.workers.registry import replaced
 from countline_control.workers.schedule import Schedule
 from countline_control.workers.streams import WorkerStream
@@ -35,7 +38,7 @@ LOADING_PATIENCE_S: Final = 5.0
 _log = get_logger(__name__)
 
 
-class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
+class WorkerService(PlacementMethods):
     """Answers `countline.v1.WorkerService`.
 
     Args:
@@ -43,13 +46,22 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
         schedule: directs workers while this copy holds the lease.
         lease: the right to schedule.
         forwarding: passes calls on while another copy holds it.
+        orders: changes cordons.
+        trail: completes the audit rows of calls.
     """
 
-    def __init__(self, fleet: Fleet, schedule: Schedule, lease: SchedulingLease, forwarding: Forwarding) -> None:
-        self._fleet = fleet
+    def __init__(
+        self,
+        fleet: Fleet,
+        schedule: Schedule,
+        lease: SchedulingLease,
+        forwarding: Forwarding,
+        orders: PlacementOrders,
+        trail: AuditTrail,
+    ) -> None:
+        super().__init__(fleet, orders, lease, forwarding)
         self._schedule = schedule
-        self._lease = lease
-        self._forwarding = forwarding
+        self._trail = trail
 
     def as_service(self) -> Service:
         """Describe this service to a gRPC server."""
@@ -57,6 +69,7 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
             NAME,
             lambda server: workers_pb2_grpc.add_WorkerServiceServicer_to_server(self, server),
             self._check,
+            trail=self._trail,
         )
 
     def end_streams(self) -> None:

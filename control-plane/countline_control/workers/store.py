@@ -1,6 +1,7 @@
 """SQL of workers. Each function works inside the caller's transaction."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.times import to_datetime
 from countline_control.workers import messages
-from countline_control.workers.domain import FinishedFile, Holder, StoredWorker
+from countline_control.workers.domain import AssignmentCause, FinishedFile, Holder, StoredWorker
 from countline_control.workers.tables import assignments, finished, workers
 
 
@@ -47,35 +48,45 @@ async def all_held(connection: AsyncConnection) -> dict[str, Holder]:
     """Return the holder of each camera that has one."""
     query = select(assignments).where(assignments.c.worker_id.is_not(None))
     rows = (await connection.execute(query)).mappings()
-    return {
-        row["camera_id"]: _holder(row["worker_id"], row["instance"], row["epoch"], row["assigned_at"]) for row in rows
-    }
+    return {row["camera_id"]: _holder(dict(row)) for row in rows}
 
 
-def _holder(worker_id: str, instance: str, epoch: int, assigned_at: datetime) -> Holder:
-    # The records of a file that is played once are the same each time, so its assignment has no time.
-    return Holder(worker_id, instance, epoch, assigned_at.timestamp() if epoch else None)
-
-
-async def give(
-    connection: AsyncConnection, camera_id: str, worker_id: str, instance: str, *, once: bool, now: datetime
-) -> Holder:
-    """Store that a worker holds a camera from now on; the epoch is the next one, or 0 for a file played once."""
-    step = 0 if once else 1
-    statement = upsert(assignments).values(
-        camera_id=camera_id, last_epoch=step, worker_id=worker_id, instance=instance, epoch=step, assigned_at=now
+def _holder(row: Mapping[str, Any]) -> Holder:
+    return Holder(
+        row["worker_id"],
+        row["instance"],
+        row["epoch"],
+        # The records of a file that is played once are the same each time, so its assignment has no time.
+        row["assigned_at"].timestamp() if row["epoch"] else None,
+        AssignmentCause(row["cause"] or ""),
+        row["former_worker_id"] or "",
     )
-    next_epoch = assignments.c.last_epoch + step
-    changes = {
-        "last_epoch": next_epoch,
-        "epoch": next_epoch if step else 0,
-        "worker_id": worker_id,
-        "instance": instance,
+
+
+async def give(connection: AsyncConnection, camera_id: str, wanted: Holder, *, once: bool, now: datetime) -> Holder:
+    """Store that a worker holds a camera from now on; the epoch is the next one, or 0 for a file played once.
+
+    Args:
+        connection: of the caller's transaction.
+        camera_id: of the camera.
+        wanted: the new holder; its epoch and time are ignored.
+        once: whether the camera is a file that is played once.
+        now: when the camera is given.
+    """
+    step = 0 if once else 1
+    known = {
+        "worker_id": wanted.worker_id,
+        "instance": wanted.instance,
         "assigned_at": now,
+        "cause": wanted.cause.value,
+        "former_worker_id": wanted.former_worker_id,
     }
+    statement = upsert(assignments).values(camera_id=camera_id, last_epoch=step, epoch=step, **known)
+    next_epoch = assignments.c.last_epoch + step
+    changes = {"last_epoch": next_epoch, "epoch": next_epoch if step else 0, **known}
     statement = statement.on_conflict_do_update(index_elements=["camera_id"], set_=changes)
-    epoch = await connection.scalar(statement.returning(assignments.c.epoch))
-    return _holder(worker_id, instance, int(epoch or 0), now)
+    epoch = int(await connection.scalar(statement.returning(assignments.c.epoch)) or 0)
+    return replace(wanted, epoch=epoch, assigned_at=now.timestamp() if epoch else None)
 
 
 async def release(connection: AsyncConnection, camera_ids: set[str]) -> None:

@@ -3,6 +3,8 @@
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, DateTime, Integer, MetaData, String, Table
 from sqlalchemy.dialects.postgresql import JSONB
 
+from countline_common.data.outbox import outbox_table
+
 SCHEMA = "workers"
 metadata = MetaData(schema=SCHEMA)
 _moment = DateTime(timezone=True)
@@ -30,6 +32,9 @@ assignments = Table(
     Column("instance", String),
     Column("epoch", Integer),
     Column("assigned_at", _moment, nullable=False),
+    # An `AssignmentCause`, and the worker that held the camera before. NULL in rows of earlier releases.
+    Column("cause", String),
+    Column("former_worker_id", String),
     CheckConstraint("(worker_id IS NULL) = (epoch IS NULL) AND (worker_id IS NULL) = (instance IS NULL)", name="held"),
 )
 
@@ -43,6 +48,33 @@ finished = Table(
     Column("status", JSONB, nullable=False),
     Column("finished_at", _moment, nullable=False),
 )
+
+# Workers that get no new cameras. A row outlives the worker's processes.
+cordons = Table(
+    "cordons",
+    metadata,
+    Column("worker_id", String, primary_key=True),
+    Column("drains", Boolean, nullable=False),
+    Column("at_once", Boolean, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("by", String, nullable=False),
+    Column("since", _moment, nullable=False),
+    Column("drained_at", _moment),
+)
+
+# What the last drain of each cordoned worker has moved.
+moves = Table(
+    "moves",
+    metadata,
+    Column("former_worker_id", String, primary_key=True),
+    Column("camera_id", String, primary_key=True),
+    Column("worker_id", String, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("moved_at", _moment, nullable=False),
+    Column("counting_at", _moment),
+)
+
+outbox = outbox_table(metadata)
 
 # One row: the copy of the service that schedules. See `lease`.
 lease = Table(

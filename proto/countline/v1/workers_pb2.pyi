@@ -43,6 +43,102 @@ WORKER_STATE_OFFLINE: WorkerState.ValueType  # 2
 """The lease has expired."""
 Global___WorkerState: _TypeAlias = WorkerState  # noqa: Y015
 
+class _CordonState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CordonStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CordonState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CORDON_STATE_UNSPECIFIED: _CordonState.ValueType  # 0
+    CORDON_STATE_CORDONED: _CordonState.ValueType  # 1
+    """The worker keeps its cameras and gets no new ones."""
+    CORDON_STATE_DRAINING: _CordonState.ValueType  # 2
+    """The cameras of the worker move to others."""
+    CORDON_STATE_DRAINED: _CordonState.ValueType  # 3
+    """All of them have moved."""
+
+class CordonState(_CordonState, metaclass=_CordonStateEnumTypeWrapper): ...
+
+CORDON_STATE_UNSPECIFIED: CordonState.ValueType  # 0
+CORDON_STATE_CORDONED: CordonState.ValueType  # 1
+"""The worker keeps its cameras and gets no new ones."""
+CORDON_STATE_DRAINING: CordonState.ValueType  # 2
+"""The cameras of the worker move to others."""
+CORDON_STATE_DRAINED: CordonState.ValueType  # 3
+"""All of them have moved."""
+Global___CordonState: _TypeAlias = CordonState  # noqa: Y015
+
+class _AssignmentCause:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AssignmentCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AssignmentCause.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ASSIGNMENT_CAUSE_UNSPECIFIED: _AssignmentCause.ValueType  # 0
+    """The control-plane was of a release that did not record it."""
+    ASSIGNMENT_CAUSE_NEW: _AssignmentCause.ValueType  # 1
+    """No worker held the camera."""
+    ASSIGNMENT_CAUSE_RESTARTED: _AssignmentCause.ValueType  # 2
+    """Its worker started again as a new process."""
+    ASSIGNMENT_CAUSE_GONE: _AssignmentCause.ValueType  # 3
+    """Its former worker stopped reporting, or left."""
+    ASSIGNMENT_CAUSE_FULL: _AssignmentCause.ValueType  # 4
+    """Its former worker lowered its capacity."""
+    ASSIGNMENT_CAUSE_DRAINED: _AssignmentCause.ValueType  # 5
+    """Its former worker was drained."""
+    ASSIGNMENT_CAUSE_CHANGED: _AssignmentCause.ValueType  # 6
+    """A stream became a file that is played once, or the other way round."""
+
+class AssignmentCause(_AssignmentCause, metaclass=_AssignmentCauseEnumTypeWrapper):
+    """Why a worker got a camera."""
+
+ASSIGNMENT_CAUSE_UNSPECIFIED: AssignmentCause.ValueType  # 0
+"""The control-plane was of a release that did not record it."""
+ASSIGNMENT_CAUSE_NEW: AssignmentCause.ValueType  # 1
+"""No worker held the camera."""
+ASSIGNMENT_CAUSE_RESTARTED: AssignmentCause.ValueType  # 2
+"""Its worker started again as a new process."""
+ASSIGNMENT_CAUSE_GONE: AssignmentCause.ValueType  # 3
+"""Its former worker stopped reporting, or left."""
+ASSIGNMENT_CAUSE_FULL: AssignmentCause.ValueType  # 4
+"""Its former worker lowered its capacity."""
+ASSIGNMENT_CAUSE_DRAINED: AssignmentCause.ValueType  # 5
+"""Its former worker was drained."""
+ASSIGNMENT_CAUSE_CHANGED: AssignmentCause.ValueType  # 6
+"""A stream became a file that is played once, or the other way round."""
+Global___AssignmentCause: _TypeAlias = AssignmentCause  # noqa: Y015
+
+class _CandidateVerdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CandidateVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CandidateVerdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CANDIDATE_VERDICT_UNSPECIFIED: _CandidateVerdict.ValueType  # 0
+    CANDIDATE_VERDICT_HOLDS: _CandidateVerdict.ValueType  # 1
+    """It holds the camera."""
+    CANDIDATE_VERDICT_NEXT: _CandidateVerdict.ValueType  # 2
+    """It would get the camera if the camera had to move now: the smallest share of its capacity is in use."""
+    CANDIDATE_VERDICT_BUSIER: _CandidateVerdict.ValueType  # 3
+    """It has room, and more of its capacity is in use than of the one that is next."""
+    CANDIDATE_VERDICT_FULL: _CandidateVerdict.ValueType  # 4
+    CANDIDATE_VERDICT_CORDONED: _CandidateVerdict.ValueType  # 5
+    CANDIDATE_VERDICT_OFFLINE: _CandidateVerdict.ValueType  # 6
+
+class CandidateVerdict(_CandidateVerdict, metaclass=_CandidateVerdictEnumTypeWrapper): ...
+
+CANDIDATE_VERDICT_UNSPECIFIED: CandidateVerdict.ValueType  # 0
+CANDIDATE_VERDICT_HOLDS: CandidateVerdict.ValueType  # 1
+"""It holds the camera."""
+CANDIDATE_VERDICT_NEXT: CandidateVerdict.ValueType  # 2
+"""It would get the camera if the camera had to move now: the smallest share of its capacity is in use."""
+CANDIDATE_VERDICT_BUSIER: CandidateVerdict.ValueType  # 3
+"""It has room, and more of its capacity is in use than of the one that is next."""
+CANDIDATE_VERDICT_FULL: CandidateVerdict.ValueType  # 4
+CANDIDATE_VERDICT_CORDONED: CandidateVerdict.ValueType  # 5
+CANDIDATE_VERDICT_OFFLINE: CandidateVerdict.ValueType  # 6
+Global___CandidateVerdict: _TypeAlias = CandidateVerdict  # noqa: Y015
+
 @_typing.final
 class ConnectRequest(_message.Message):
     """What a worker reports."""
@@ -249,6 +345,7 @@ class Worker(_message.Message):
     REPORTED_AT_FIELD_NUMBER: _builtins.int
     SPOOL_BYTES_FIELD_NUMBER: _builtins.int
     CLOCK_OFFSET_S_FIELD_NUMBER: _builtins.int
+    CORDON_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     state: Global___WorkerState.ValueType
     backend: _builtins.str
@@ -268,6 +365,10 @@ class Worker(_message.Message):
     def connected_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def reported_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def cordon(self) -> Global___Cordon:
+        """Set while the worker gets no new cameras."""
+
     def __init__(
         self,
         *,
@@ -281,14 +382,469 @@ class Worker(_message.Message):
         reported_at: _timestamp_pb2.Timestamp | None = ...,
         spool_bytes: _builtins.float = ...,
         clock_offset_s: _builtins.float = ...,
+        cordon: Global___Cordon | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["connected_at", b"connected_at", "reported_at", b"reported_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["connected_at", b"connected_at", "cordon", b"cordon", "reported_at", b"reported_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "camera_ids", b"camera_ids", "capacity", b"capacity", "clock_offset_s", b"clock_offset_s", "connected_at", b"connected_at", "reported_at", b"reported_at", "spool_bytes", b"spool_bytes", "state", b"state", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "camera_ids", b"camera_ids", "capacity", b"capacity", "clock_offset_s", b"clock_offset_s", "connected_at", b"connected_at", "cordon", b"cordon", "reported_at", b"reported_at", "spool_bytes", b"spool_bytes", "state", b"state", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Worker: _TypeAlias = Worker  # noqa: Y015
+
+@_typing.final
+class Cordon(_message.Message):
+    """Keeps new cameras away from a worker. It outlives restarts of the worker and of the control-plane."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    AT_ONCE_FIELD_NUMBER: _builtins.int
+    DRAINED_AT_FIELD_NUMBER: _builtins.int
+    state: Global___CordonState.ValueType
+    reason: _builtins.str
+    """As the caller gave it."""
+    by: _builtins.str
+    """Name of the caller."""
+    at_once: _builtins.bool
+    """True if all cameras move at the same time; false if a camera waits until the one before it is counted again."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def drained_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        state: Global___CordonState.ValueType = ...,
+        reason: _builtins.str = ...,
+        by: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        at_once: _builtins.bool = ...,
+        drained_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drained_at", b"drained_at", "since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_once", b"at_once", "by", b"by", "drained_at", b"drained_at", "reason", b"reason", "since", b"since", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cordon: _TypeAlias = Cordon  # noqa: Y015
+
+@_typing.final
+class CameraMove(_message.Message):
+    """A camera that a drain has moved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_ID_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    MOVED_AT_FIELD_NUMBER: _builtins.int
+    COUNTING_AT_FIELD_NUMBER: _builtins.int
+    LOST_S_FIELD_NUMBER: _builtins.int
+    camera_id: _builtins.str
+    worker_id: _builtins.str
+    """The worker that has got it."""
+    epoch: _builtins.int
+    """The new epoch; 0 for a file that is played once, which is played again from its beginning and counted once."""
+    lost_s: _builtins.float
+    """Coverage that the move has cost, in seconds: from `moved_at` to `counting_at`. 0 for files that are played once."""
+    @_builtins.property
+    def moved_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def counting_at(self) -> _timestamp_pb2.Timestamp:
+        """When the control-plane learned that the new worker counts the camera. Unset until then."""
+
+    def __init__(
+        self,
+        *,
+        camera_id: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        moved_at: _timestamp_pb2.Timestamp | None = ...,
+        counting_at: _timestamp_pb2.Timestamp | None = ...,
+        lost_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counting_at", b"counting_at", "moved_at", b"moved_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "counting_at", b"counting_at", "epoch", b"epoch", "lost_s", b"lost_s", "moved_at", b"moved_at", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CameraMove: _TypeAlias = CameraMove  # noqa: Y015
+
+@_typing.final
+class HeldCamera(_message.Message):
+    """A camera that a worker holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    FORMER_WORKER_ID_FIELD_NUMBER: _builtins.int
+    OBSERVED_FIELD_NUMBER: _builtins.int
+    IS_STUCK_FIELD_NUMBER: _builtins.int
+    camera_id: _builtins.str
+    name: _builtins.str
+    epoch: _builtins.int
+    cause: Global___AssignmentCause.ValueType
+    former_worker_id: _builtins.str
+    """The worker that held it before; may be the same one."""
+    is_stuck: _builtins.bool
+    """True if the worker is drained and no other worker has room for the camera. It is counted where it is."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """When the worker got it; unset for files that are played once."""
+
+    @_builtins.property
+    def observed(self) -> _cameras_pb2.CameraObservation: ...
+    def __init__(
+        self,
+        *,
+        camera_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        cause: Global___AssignmentCause.ValueType = ...,
+        former_worker_id: _builtins.str = ...,
+        observed: _cameras_pb2.CameraObservation | None = ...,
+        is_stuck: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["observed", b"observed", "since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "cause", b"cause", "epoch", b"epoch", "former_worker_id", b"former_worker_id", "is_stuck", b"is_stuck", "name", b"name", "observed", b"observed", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldCamera: _TypeAlias = HeldCamera  # noqa: Y015
+
+@_typing.final
+class GetWorkerRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetWorkerRequest: _TypeAlias = GetWorkerRequest  # noqa: Y015
+
+@_typing.final
+class GetWorkerResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    CAMERAS_FIELD_NUMBER: _builtins.int
+    MOVES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def worker(self) -> Global___Worker: ...
+    @_builtins.property
+    def cameras(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldCamera]:
+        """By id."""
+
+    @_builtins.property
+    def moves(self) -> _containers.RepeatedCompositeFieldContainer[Global___CameraMove]:
+        """What the drain has moved so far, in the order of the moves."""
+
+    def __init__(
+        self,
+        *,
+        worker: Global___Worker | None = ...,
+        cameras: _abc.Iterable[Global___HeldCamera] | None = ...,
+        moves: _abc.Iterable[Global___CameraMove] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["worker", b"worker"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cameras", b"cameras", "moves", b"moves", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetWorkerResponse: _TypeAlias = GetWorkerResponse  # noqa: Y015
+
+@_typing.final
+class CordonWorkerRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    reason: _builtins.str
+    """For those who read it later, at most 200 characters."""
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CordonWorkerRequest: _TypeAlias = CordonWorkerRequest  # noqa: Y015
+
+@_typing.final
+class CordonWorkerResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def worker(self) -> Global___Worker: ...
+    def __init__(
+        self,
+        *,
+        worker: Global___Worker | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["worker", b"worker"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CordonWorkerResponse: _TypeAlias = CordonWorkerResponse  # noqa: Y015
+
+@_typing.final
+class DrainWorkerRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AT_ONCE_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    reason: _builtins.str
+    """For those who read it later, at most 200 characters."""
+    at_once: _builtins.bool
+    """Move all cameras at the same time. By default a camera waits until the one before it is counted again, for at most
+    30 seconds.
+    """
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        at_once: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_once", b"at_once", "reason", b"reason", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainWorkerRequest: _TypeAlias = DrainWorkerRequest  # noqa: Y015
+
+@_typing.final
+class DrainWorkerResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def worker(self) -> Global___Worker: ...
+    def __init__(
+        self,
+        *,
+        worker: Global___Worker | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["worker", b"worker"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainWorkerResponse: _TypeAlias = DrainWorkerResponse  # noqa: Y015
+
+@_typing.final
+class UncordonWorkerRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UncordonWorkerRequest: _TypeAlias = UncordonWorkerRequest  # noqa: Y015
+
+@_typing.final
+class UncordonWorkerResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def worker(self) -> Global___Worker: ...
+    def __init__(
+        self,
+        *,
+        worker: Global___Worker | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["worker", b"worker"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UncordonWorkerResponse: _TypeAlias = UncordonWorkerResponse  # noqa: Y015
+
+@_typing.final
+class GetPlacementRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_ID_FIELD_NUMBER: _builtins.int
+    camera_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        camera_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPlacementRequest: _TypeAlias = GetPlacementRequest  # noqa: Y015
+
+@_typing.final
+class GetPlacementResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACEMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def placement(self) -> Global___Placement: ...
+    def __init__(
+        self,
+        *,
+        placement: Global___Placement | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["placement", b"placement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["placement", b"placement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPlacementResponse: _TypeAlias = GetPlacementResponse  # noqa: Y015
+
+@_typing.final
+class Candidate(_message.Message):
+    """A worker, as the schedule sees it for a camera."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    CAMERAS_FIELD_NUMBER: _builtins.int
+    CAPACITY_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    verdict: Global___CandidateVerdict.ValueType
+    cameras: _builtins.int
+    capacity: _builtins.int
+    """Number of cameras that the worker can hold."""
+    explanation: _builtins.str
+    """The verdict in words."""
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+        verdict: Global___CandidateVerdict.ValueType = ...,
+        cameras: _builtins.int = ...,
+        capacity: _builtins.int = ...,
+        explanation: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cameras", b"cameras", "capacity", b"capacity", "explanation", b"explanation", "verdict", b"verdict", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
+
+@_typing.final
+class Placement(_message.Message):
+    """Which worker counts a camera, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_ID_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    FORMER_WORKER_ID_FIELD_NUMBER: _builtins.int
+    OBSERVED_FIELD_NUMBER: _builtins.int
+    NOT_WANTED_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    SCHEDULER_FIELD_NUMBER: _builtins.int
+    camera_id: _builtins.str
+    worker_id: _builtins.str
+    """Empty if no worker holds the camera."""
+    epoch: _builtins.int
+    """0 for files that are played once."""
+    cause: Global___AssignmentCause.ValueType
+    former_worker_id: _builtins.str
+    """The worker that held it before; may be the same one."""
+    not_wanted: _builtins.str
+    """Why no worker should hold the camera, such as `paused` or `finished`; empty if one should."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """When the worker got the camera under this epoch; unset for files that are played once. It is also the fence: what
+        earlier epochs report of later moments is stored and not counted.
+        """
+
+    @_builtins.property
+    def observed(self) -> _cameras_pb2.CameraObservation:
+        """What is observed of the camera. While it waits, `error` names what it waits for. Unset if it should not be counted."""
+
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
+        """Every worker, the holder first, then by id."""
+
+    @_builtins.property
+    def scheduler(self) -> Global___Scheduler:
+        """The copy that gave the camera, or will give it. Its number is the fence of what former copies write."""
+
+    def __init__(
+        self,
+        *,
+        camera_id: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        cause: Global___AssignmentCause.ValueType = ...,
+        former_worker_id: _builtins.str = ...,
+        observed: _cameras_pb2.CameraObservation | None = ...,
+        not_wanted: _builtins.str = ...,
+        candidates: _abc.Iterable[Global___Candidate] | None = ...,
+        scheduler: Global___Scheduler | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["observed", b"observed", "scheduler", b"scheduler", "since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "candidates", b"candidates", "cause", b"cause", "epoch", b"epoch", "former_worker_id", b"former_worker_id", "not_wanted", b"not_wanted", "observed", b"observed", "scheduler", b"scheduler", "since", b"since", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Placement: _TypeAlias = Placement  # noqa: Y015
 
 @_typing.final
 class ListWorkersRequest(_message.Message):

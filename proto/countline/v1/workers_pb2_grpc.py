@@ -45,6 +45,31 @@ class WorkerServiceStub:
                 request_serializer=countline_dot_v1_dot_workers__pb2.ListWorkersRequest.SerializeToString,
                 response_deserializer=countline_dot_v1_dot_workers__pb2.ListWorkersResponse.FromString,
                 _registered_method=True)
+        self.GetWorker = channel.unary_unary(
+                '/countline.v1.WorkerService/GetWorker',
+                request_serializer=countline_dot_v1_dot_workers__pb2.GetWorkerRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_workers__pb2.GetWorkerResponse.FromString,
+                _registered_method=True)
+        self.CordonWorker = channel.unary_unary(
+                '/countline.v1.WorkerService/CordonWorker',
+                request_serializer=countline_dot_v1_dot_workers__pb2.CordonWorkerRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_workers__pb2.CordonWorkerResponse.FromString,
+                _registered_method=True)
+        self.DrainWorker = channel.unary_unary(
+                '/countline.v1.WorkerService/DrainWorker',
+                request_serializer=countline_dot_v1_dot_workers__pb2.DrainWorkerRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_workers__pb2.DrainWorkerResponse.FromString,
+                _registered_method=True)
+        self.UncordonWorker = channel.unary_unary(
+                '/countline.v1.WorkerService/UncordonWorker',
+                request_serializer=countline_dot_v1_dot_workers__pb2.UncordonWorkerRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_workers__pb2.UncordonWorkerResponse.FromString,
+                _registered_method=True)
+        self.GetPlacement = channel.unary_unary(
+                '/countline.v1.WorkerService/GetPlacement',
+                request_serializer=countline_dot_v1_dot_workers__pb2.GetPlacementRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_workers__pb2.GetPlacementResponse.FromString,
+                _registered_method=True)
         self.ListCameraObservations = channel.unary_unary(
                 '/countline.v1.WorkerService/ListCameraObservations',
                 request_serializer=countline_dot_v1_dot_workers__pb2.ListCameraObservationsRequest.SerializeToString,
@@ -72,6 +97,42 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetWorker(self, request, context):
+        """Returns a worker, its cameras, and how far its drain is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CordonWorker(self, request, context):
+        """Gives a worker no new cameras. It keeps those that it has. Ends a drain: the cameras that are left stay.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainWorker(self, request, context):
+        """Cordons a worker and moves its cameras to others that have room. A camera for which no other worker has room stays
+        until one has. Cameras move while the call has long returned: see `GetWorker`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UncordonWorker(self, request, context):
+        """Gives a worker new cameras again. No camera moves because of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPlacement(self, request, context):
+        """Explains which worker counts a camera, and why this one and no other.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListCameraObservations(self, request, context):
         """Returns what is observed of cameras, for the service of cameras. Over REST it is part of each camera.
         """
@@ -91,6 +152,31 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.ListWorkers,
                     request_deserializer=countline_dot_v1_dot_workers__pb2.ListWorkersRequest.FromString,
                     response_serializer=countline_dot_v1_dot_workers__pb2.ListWorkersResponse.SerializeToString,
+            ),
+            'GetWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWorker,
+                    request_deserializer=countline_dot_v1_dot_workers__pb2.GetWorkerRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_workers__pb2.GetWorkerResponse.SerializeToString,
+            ),
+            'CordonWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.CordonWorker,
+                    request_deserializer=countline_dot_v1_dot_workers__pb2.CordonWorkerRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_workers__pb2.CordonWorkerResponse.SerializeToString,
+            ),
+            'DrainWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainWorker,
+                    request_deserializer=countline_dot_v1_dot_workers__pb2.DrainWorkerRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_workers__pb2.DrainWorkerResponse.SerializeToString,
+            ),
+            'UncordonWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.UncordonWorker,
+                    request_deserializer=countline_dot_v1_dot_workers__pb2.UncordonWorkerRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_workers__pb2.UncordonWorkerResponse.SerializeToString,
+            ),
+            'GetPlacement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPlacement,
+                    request_deserializer=countline_dot_v1_dot_workers__pb2.GetPlacementRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_workers__pb2.GetPlacementResponse.SerializeToString,
             ),
             'ListCameraObservations': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCameraObservations,
@@ -153,6 +239,141 @@ class WorkerService:
             '/countline.v1.WorkerService/ListWorkers',
             countline_dot_v1_dot_workers__pb2.ListWorkersRequest.SerializeToString,
             countline_dot_v1_dot_workers__pb2.ListWorkersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.WorkerService/GetWorker',
+            countline_dot_v1_dot_workers__pb2.GetWorkerRequest.SerializeToString,
+            countline_dot_v1_dot_workers__pb2.GetWorkerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CordonWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.WorkerService/CordonWorker',
+            countline_dot_v1_dot_workers__pb2.CordonWorkerRequest.SerializeToString,
+            countline_dot_v1_dot_workers__pb2.CordonWorkerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.WorkerService/DrainWorker',
+            countline_dot_v1_dot_workers__pb2.DrainWorkerRequest.SerializeToString,
+            countline_dot_v1_dot_workers__pb2.DrainWorkerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UncordonWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.WorkerService/UncordonWorker',
+            countline_dot_v1_dot_workers__pb2.UncordonWorkerRequest.SerializeToString,
+            countline_dot_v1_dot_workers__pb2.UncordonWorkerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPlacement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.WorkerService/GetPlacement',
+            countline_dot_v1_dot_workers__pb2.GetPlacementRequest.SerializeToString,
+            countline_dot_v1_dot_workers__pb2.GetPlacementResponse.FromString,
             options,
             channel_credentials,
             insecure,

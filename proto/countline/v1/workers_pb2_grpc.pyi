@@ -40,6 +40,18 @@ class WorkerServiceStub:
     """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_workers_pb2.ListWorkersRequest, _workers_pb2.ListWorkersResponse]
     """Lists workers by id."""
+    GetWorker: _grpc.UnaryUnaryMultiCallable[_workers_pb2.GetWorkerRequest, _workers_pb2.GetWorkerResponse]
+    """Returns a worker, its cameras, and how far its drain is."""
+    CordonWorker: _grpc.UnaryUnaryMultiCallable[_workers_pb2.CordonWorkerRequest, _workers_pb2.CordonWorkerResponse]
+    """Gives a worker no new cameras. It keeps those that it has. Ends a drain: the cameras that are left stay."""
+    DrainWorker: _grpc.UnaryUnaryMultiCallable[_workers_pb2.DrainWorkerRequest, _workers_pb2.DrainWorkerResponse]
+    """Cordons a worker and moves its cameras to others that have room. A camera for which no other worker has room stays
+    until one has. Cameras move while the call has long returned: see `GetWorker`.
+    """
+    UncordonWorker: _grpc.UnaryUnaryMultiCallable[_workers_pb2.UncordonWorkerRequest, _workers_pb2.UncordonWorkerResponse]
+    """Gives a worker new cameras again. No camera moves because of it."""
+    GetPlacement: _grpc.UnaryUnaryMultiCallable[_workers_pb2.GetPlacementRequest, _workers_pb2.GetPlacementResponse]
+    """Explains which worker counts a camera, and why this one and no other."""
     ListCameraObservations: _grpc.UnaryUnaryMultiCallable[_workers_pb2.ListCameraObservationsRequest, _workers_pb2.ListCameraObservationsResponse]
     """Returns what is observed of cameras, for the service of cameras. Over REST it is part of each camera."""
 
@@ -55,6 +67,18 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_workers_pb2.ListWorkersRequest, _workers_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists workers by id."""
+    GetWorker: _aio.UnaryUnaryMultiCallable[_workers_pb2.GetWorkerRequest, _workers_pb2.GetWorkerResponse]  # type: ignore[assignment]
+    """Returns a worker, its cameras, and how far its drain is."""
+    CordonWorker: _aio.UnaryUnaryMultiCallable[_workers_pb2.CordonWorkerRequest, _workers_pb2.CordonWorkerResponse]  # type: ignore[assignment]
+    """Gives a worker no new cameras. It keeps those that it has. Ends a drain: the cameras that are left stay."""
+    DrainWorker: _aio.UnaryUnaryMultiCallable[_workers_pb2.DrainWorkerRequest, _workers_pb2.DrainWorkerResponse]  # type: ignore[assignment]
+    """Cordons a worker and moves its cameras to others that have room. A camera for which no other worker has room stays
+    until one has. Cameras move while the call has long returned: see `GetWorker`.
+    """
+    UncordonWorker: _aio.UnaryUnaryMultiCallable[_workers_pb2.UncordonWorkerRequest, _workers_pb2.UncordonWorkerResponse]  # type: ignore[assignment]
+    """Gives a worker new cameras again. No camera moves because of it."""
+    GetPlacement: _aio.UnaryUnaryMultiCallable[_workers_pb2.GetPlacementRequest, _workers_pb2.GetPlacementResponse]  # type: ignore[assignment]
+    """Explains which worker counts a camera, and why this one and no other."""
     ListCameraObservations: _aio.UnaryUnaryMultiCallable[_workers_pb2.ListCameraObservationsRequest, _workers_pb2.ListCameraObservationsResponse]  # type: ignore[assignment]
     """Returns what is observed of cameras, for the service of cameras. Over REST it is part of each camera."""
 
@@ -79,6 +103,48 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_workers_pb2.ListWorkersResponse, _abc.Awaitable[_workers_pb2.ListWorkersResponse]]:
         """Lists workers by id."""
+
+    @_abc_1.abstractmethod
+    def GetWorker(
+        self,
+        request: _workers_pb2.GetWorkerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workers_pb2.GetWorkerResponse, _abc.Awaitable[_workers_pb2.GetWorkerResponse]]:
+        """Returns a worker, its cameras, and how far its drain is."""
+
+    @_abc_1.abstractmethod
+    def CordonWorker(
+        self,
+        request: _workers_pb2.CordonWorkerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workers_pb2.CordonWorkerResponse, _abc.Awaitable[_workers_pb2.CordonWorkerResponse]]:
+        """Gives a worker no new cameras. It keeps those that it has. Ends a drain: the cameras that are left stay."""
+
+    @_abc_1.abstractmethod
+    def DrainWorker(
+        self,
+        request: _workers_pb2.DrainWorkerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workers_pb2.DrainWorkerResponse, _abc.Awaitable[_workers_pb2.DrainWorkerResponse]]:
+        """Cordons a worker and moves its cameras to others that have room. A camera for which no other worker has room stays
+        until one has. Cameras move while the call has long returned: see `GetWorker`.
+        """
+
+    @_abc_1.abstractmethod
+    def UncordonWorker(
+        self,
+        request: _workers_pb2.UncordonWorkerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workers_pb2.UncordonWorkerResponse, _abc.Awaitable[_workers_pb2.UncordonWorkerResponse]]:
+        """Gives a worker new cameras again. No camera moves because of it."""
+
+    @_abc_1.abstractmethod
+    def GetPlacement(
+        self,
+        request: _workers_pb2.GetPlacementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workers_pb2.GetPlacementResponse, _abc.Awaitable[_workers_pb2.GetPlacementResponse]]:
+        """Explains which worker counts a camera, and why this one and no other."""
 
     @_abc_1.abstractmethod
     def ListCameraObservations(

@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 from aiohttp import ClientError, ClientSession
+from tests.fixtures.control.fake_workers import create_camera, eventually, working
 from tests.fixtures.forked.command import KILL, countline
 from tests.fixtures.postgres import PostgresServer
 
@@ -26,7 +27,7 @@ from countline_common.secrets.master_keys import new_master_key
 from countline_control.settings import ControlSettings
 
 from .conftest import ADMIN_PASSWORD, Control
-from .test_workers import _is, create_camera, eventually, working
+from .test_workers import _is
 
 
 def _free_ports(number: int) -> list[int]:

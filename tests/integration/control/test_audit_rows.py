@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from structlog.testing import capture_logs
 from tests.fixtures.analytics.stack import until
 from tests.fixtures.control.audit import AuditedCalls, rows_of, written_rows
+from tests.fixtures.control.fake_workers import working
 from tests.fixtures.control.methods import GRPC_METHODS, METHODS, audited, method
 from tests.fixtures.oidc.provider import NodeProvider
 
@@ -20,6 +21,7 @@ from countline.v1 import (
     oidc_pb2,
     oidc_pb2_grpc,
     secrets_pb2,
+    workers_pb2,
 )
 from countline.v1.auth_pb2 import Role, User
 from countline.v1.cameras_pb2 import Camera, Site
@@ -113,6 +115,7 @@ async def test_each_change_leaves_one_row_with_what_it_changed(control_dsn: str,
     answer = await calls.do("Login", auth_pb2.LoginRequest(username="admin", password=ADMIN_PASSWORD), token="")
     calls.token = answer.tokens.access_token
     await _use_cameras(calls)
+    await _use_workers(calls, control)
     await _use_roles_and_users(calls)
     await _use_administration(calls, control)
     await _use_own_account(calls, answer.tokens.refresh_token)
@@ -175,6 +178,20 @@ async def _refused_once(calls: AuditedCalls, request: Message) -> list[str]:
     (row,) = rows_of(calls.dsn, request_id)
     assert (row.outcome, bool(row.problem), row.changes[:]) == (code, True, [])
     return [called.name, row.outcome]
+
+
+async def _use_workers(calls: AuditedCalls, control: Control) -> None:
+    worker_id = "worker-1"
+    async with working(control, worker_id):
+        await calls.do("CordonWorker", workers_pb2.CordonWorkerRequest(worker_id=worker_id, reason="new disk"))
+        assert (calls.row.actor.name, calls.row.resource) == ("admin", "workers/worker-1")
+        assert ("cordon.reason", "", '"new disk"') in [(e.path, e.before, e.after) for e in calls.row.changes]
+        await calls.do("DrainWorker", workers_pb2.DrainWorkerRequest(worker_id=worker_id))
+        await calls.do("UncordonWorker", workers_pb2.UncordonWorkerRequest(worker_id=worker_id))
+        assert await _refused_once(calls, workers_pb2.CordonWorkerRequest(worker_id="ghost")) == [
+            "CordonWorker",
+            "NOT_FOUND",
+        ]
 
 
 async def _use_cameras(calls: AuditedCalls) -> None:

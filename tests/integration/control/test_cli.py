@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pyotp import TOTP
 from tests.fixtures.analytics.stack import until
+from tests.fixtures.control.fake_workers import working
 from tests.fixtures.control.shell import Shell
 from tests.fixtures.forked.command import countline
 
@@ -16,7 +17,6 @@ from countline_common.access.vocabulary import PEOPLE
 from countline_control.auth.access.roles import BUILT_IN, MACHINE_ROLES
 
 from .conftest import ADMIN_PASSWORD, Control
-from .test_workers import working
 
 LINE = "gate:0.5,0.1,0.5,0.9"
 

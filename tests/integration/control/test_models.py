@@ -24,6 +24,7 @@ from tests.fixtures.clips import (
     write_blob_versions,
 )
 from tests.fixtures.control.audit import audited_calls
+from tests.fixtures.control.fake_workers import create_camera, eventually, working
 from tests.fixtures.control.methods import audited
 from tests.fixtures.models.contract_models import marker_model
 from tests.fixtures.nats import NatsServer
@@ -47,7 +48,6 @@ from countline_models.contract_model import ContractModel
 from countline_models.deploy import ModelBackend, ModelFolder, ModelTarget, Tuning, serving
 
 from .conftest import Control
-from .test_workers import create_camera, eventually, working
 
 pytestmark = pytest.mark.early
 

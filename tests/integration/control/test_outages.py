@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.fixtures.control.fake_workers import create_camera, working
 from tests.fixtures.control.schemas import control_database
 from tests.fixtures.postgres import PostgresServer
 
@@ -17,7 +18,6 @@ from countline_common.grpc.errors import from_rpc_error
 from countline_control.settings import ControlSettings
 
 from .conftest import LEASE_S, Control, _Stub
-from .test_workers import create_camera, working
 
 
 @pytest.fixture

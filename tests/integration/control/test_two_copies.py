@@ -12,6 +12,8 @@ import grpc
 import psycopg
 import pytest
 from aiohttp import ClientSession
+from tests.fixtures.control.audit import written_rows
+from tests.fixtures.control.fake_workers import FakeWorker, create_camera, eventually, status_of, working
 from tests.fixtures.forked.command import COUNTLINE
 from tests.fixtures.nats import NatsServer
 
@@ -24,7 +26,6 @@ from countline_control.workers.lease_store import StoredLease
 
 from .conftest import ADMIN_PASSWORD, MASTER_KEY, Control
 from .test_apart import _free_ports
-from .test_workers import FakeWorker, create_camera, eventually, status_of, working
 
 TAKEN_OVER_S = 10.0
 SERVICES = ("auth", "cameras", "models", "workers")
@@ -250,6 +251,50 @@ async def test_a_copy_that_stops_in_order_is_followed_at_once_and_leads_no_more_
     await two.holder.start()
     await eventually(lambda: _answers(two.at_holder))
     assert (await scheduler(two.at_holder)).number == 2
+
+
+async def test_an_order_through_the_other_copy_leaves_one_row_and_outlives_the_killed_holder(
+    two: Two, control_dsn: str
+) -> None:
+    for camera_id in ("door", "gate", "hall"):
+        await create_camera(two.at_holder, camera_id)
+    async with working(two.at_other, "worker-1") as busy:
+        await busy.until(lambda w: len(w.epochs) == 3)
+        async with working(two.at_holder, "worker-2", capacity=1) as idle:
+            order = workers_pb2.DrainWorkerRequest(worker_id="worker-1", at_once=True, reason="new disk")
+            await two.at_other.caller("admin").workers.DrainWorker(order)
+            await idle.until(lambda w: len(w.epochs) == 1)
+            rows = [row for row in written_rows(control_dsn, ("workers",)) if row.method.endswith("DrainWorker")]
+            assert [(row.resource, row.outcome, row.actor.name) for row in rows] == [
+                ("workers/worker-1", "OK", "admin")
+            ]
+            two.holder.send(signal.SIGKILL)
+            async with (
+                connected_again(two.at_other, "worker-1"),
+                connected_again(two.at_other, "worker-2"),
+                working(two.at_other, "worker-3") as third,
+            ):
+                await third.until(lambda w: len(w.epochs) == 2)
+                await eventually(lambda: _is_drained(two.at_other, "worker-1"))
+                assert await held_cameras(two.at_other) == {
+                    "worker-1": [],
+                    "worker-2": sorted(idle.epochs),
+                    "worker-3": sorted(third.epochs),
+                }
+
+
+async def _is_drained(control: Control, worker_id: str) -> bool:
+    request = workers_pb2.GetWorkerRequest(worker_id=worker_id)
+    worker = (await control.caller("viewer").workers.GetWorker(request)).worker
+    return worker.cordon.state == workers_pb2.CORDON_STATE_DRAINED
+
+
+async def test_a_refused_order_through_the_other_copy_leaves_one_row(two: Two, control_dsn: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await two.at_other.caller("admin").workers.CordonWorker(workers_pb2.CordonWorkerRequest(worker_id="ghost"))
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    rows = written_rows(control_dsn, ("workers",))
+    assert [(row.resource, row.outcome) for row in rows] == [("workers/ghost", "NOT_FOUND")]
 
 
 async def test_a_write_under_a_stale_number_is_refused_by_the_database(control_dsn: str) -> None:

@@ -3,23 +3,28 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
 import grpc
 import pytest
+from tests.fixtures.control.fake_workers import (
+    LONG_LEASE_S,
+    REPORT_PERIOD_S,
+    WAIT_S,
+    FakeWorker,
+    a_line,
+    create_camera,
+    eventually,
+    status_of,
+    working,
+)
 
 from countline.v1 import cameras_pb2, workers_pb2
-from countline.v1.cameras_pb2 import Camera, CameraObservation, CameraSpec, Line, Point, Site
-from countline.v1.workers_pb2 import CameraReport, ConnectRequest, ConnectResponse
+from countline.v1.cameras_pb2 import Camera, CameraObservation, CameraSpec
+from countline.v1.workers_pb2 import ConnectRequest
 from countline_common.errors import ConflictError
 from countline_common.grpc.errors import from_rpc_error
 
 from .conftest import LEASE_S, Control
-
-WAIT_S = 20.0
-REPORT_PERIOD_S = 0.2
-LONG_LEASE_S = 60.0
-"""Does not run out during a test, however busy the machine is."""
 
 
 @pytest.fixture
@@ -32,129 +37,6 @@ async def control(control_dsn: str, start_control) -> Control:
 async def short_lease(control_dsn: str, start_control) -> Control:
     """All services, with leases of `LEASE_S`."""
     return await start_control(control_dsn)
-
-
-class FakeWorker:
-    """A worker of the protocol: reports by itself, records its directions, and reports the states that a test sets."""
-
-    def __init__(self, control: Control, worker_id: str, instance: str, capacity: int) -> None:
-        self.worker_id, self.instance, self.capacity = worker_id, instance, capacity
-        self.states: dict[str, CameraObservation] = {}
-        self.received: list[ConnectResponse] = []
-        self.error: grpc.aio.AioRpcError | None = None
-        self.silent = False
-        self._changed = asyncio.Condition()
-        self._leaving = asyncio.Event()
-        self._call = control.worker(worker_id).workers.Connect(self._requests())
-        self._reader = asyncio.create_task(self._read())
-
-    @property
-    def epochs(self) -> dict[str, int]:
-        """The cameras of the last directions, with their epochs."""
-        return {item.camera.camera_id: item.epoch for item in self.received[-1].assignments} if self.received else {}
-
-    async def until(self, condition: Callable[["FakeWorker"], bool]) -> None:
-        """Wait until a condition holds."""
-
-        async def wait() -> None:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self.error is not None or condition(self))
-
-        await asyncio.wait_for(wait(), WAIT_S)
-        if self.error is not None and not condition(self):
-            raise self.error
-
-    async def leave(self) -> None:
-        """Close this side of the stream and wait for its end."""
-        self._leaving.set()
-        await asyncio.wait_for(self._reader, WAIT_S)
-
-    async def vanish(self) -> None:
-        """Break the stream, as a killed process does."""
-        self._call.cancel()
-        await asyncio.wait_for(self._reader, WAIT_S)
-
-    async def _requests(self) -> AsyncIterator[ConnectRequest]:
-        while not self._leaving.is_set():
-            yield self._report()
-            while True:
-                try:
-                    await asyncio.wait_for(self._leaving.wait(), REPORT_PERIOD_S)
-                except TimeoutError:
-                    if self.silent:
-                        continue
-                break
-
-    def _report(self) -> ConnectRequest:
-        running = CameraObservation(state=cameras_pb2.OBSERVED_STATE_RUNNING)
-        return ConnectRequest(
-            worker_id=self.worker_id,
-            instance=self.instance,
-            backend="software",
-            capacity=self.capacity,
-            version="0.1.0",
-            cameras=[
-                CameraReport(camera_id=camera_id, epoch=epoch, observed=self.states.get(camera_id, running))
-                for camera_id, epoch in self.epochs.items()
-            ],
-        )
-
-    async def _read(self) -> None:
-        try:
-            async for response in self._call:
-                self.received.append(response)
-                async with self._changed:
-                    self._changed.notify_all()
-        except asyncio.CancelledError:
-            if not self._call.cancelled():
-                raise
-        except grpc.aio.AioRpcError as error:
-            self.error = error
-        async with self._changed:
-            self._changed.notify_all()
-
-
-@asynccontextmanager
-async def working(
-    control: Control, worker_id: str = "worker-1", instance: str = "a", capacity: int = 4
-) -> AsyncIterator[FakeWorker]:
-    """A worker that has received its first directions."""
-    worker = FakeWorker(control, worker_id, instance, capacity)
-    try:
-        await worker.until(lambda w: bool(w.received))
-        yield worker
-    finally:
-        await worker.vanish()
-
-
-URL = "rtsp://joe:secret@camera.invalid/live"
-
-
-def a_line(line_id: str = "gate", x: float = 0.5) -> Line:
-    return Line(line_id=line_id, points=[Point(x=x, y=0.1), Point(x=x, y=0.9)])
-
-
-async def create_camera(control: Control, camera_id: str, stream_url: str = URL, **spec: object) -> Camera:
-    admin = control.caller("admin").cameras
-    if not (await admin.ListSites(cameras_pb2.ListSitesRequest())).sites:
-        site = Site(site_id="lab", title="Lab", time_zone="Europe/Berlin")
-        await admin.CreateSite(cameras_pb2.CreateSiteRequest(site=site))
-    counted = CameraSpec(**{"lines": [a_line()], **spec})
-    camera = Camera(camera_id=camera_id, site_id="lab", name="Camera", stream_url=stream_url, spec=counted)
-    return (await admin.CreateCamera(cameras_pb2.CreateCameraRequest(camera=camera))).camera
-
-
-async def status_of(control: Control, camera_id: str) -> CameraObservation:
-    request = cameras_pb2.GetCameraRequest(camera_id=camera_id)
-    return (await control.caller("viewer").cameras.GetCamera(request)).camera.observed
-
-
-async def eventually(condition: Callable[[], object]) -> None:
-    """Wait until an async condition holds."""
-    deadline = time.monotonic() + WAIT_S
-    while not await condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        await asyncio.sleep(0.05)
 
 
 async def test_a_new_camera_reaches_the_worker_at_once_with_credentials_and_time_zone(control: Control) -> None:

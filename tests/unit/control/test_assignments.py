@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from countline_control.cameras.domain import Camera, CameraSpec
 from countline_control.cameras.lifecycle import WantedStatus
-from countline_control.workers.domain import AssignableWorker, Holder, plan_assignments
+from countline_control.workers.domain import Holder
 from countline_control.workers.messages import fingerprint
+from countline_control.workers.placement.plan import AssignableWorker, plan_assignments
 
 workers = st.dictionaries(
     st.sampled_from(["w1", "w2", "w3"]),

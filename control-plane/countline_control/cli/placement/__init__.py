@@ -1,0 +1,1 @@
+"""`countline workers show|cordon|drain|uncordon|why`."""

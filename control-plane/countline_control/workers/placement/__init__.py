@@ -1,0 +1,1 @@
+"""Which worker gets which camera: the plan, cordons and drains, and why a camera is where it is."""
