@@ -7,7 +7,7 @@ import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline.v1 import workers_pb2
-from countline.v1.workers_pb2 import WORKER_STATE_ONLINE, Cordon, Worker
+from countline.v1.workers_pb2 import WORKER_STATE_ONLINE, AssignmentCause, Cordon, Worker
 from countline_common.cli.completion import complete_worker
 from countline_common.cli.terminal import Styled
 from countline_common.times import from_timestamp, rfc3339
@@ -45,7 +45,7 @@ def cordon_words(cordon: Cordon) -> str:
     return f"{_CORDONS.get(cordon.state, 'cordoned')} by {cordon.by} since {moment(cordon.since)}{reason}"
 
 
-def cause_words(cause: int, former_worker_id: str) -> str:
+def cause_words(cause: AssignmentCause.ValueType, former_worker_id: str) -> str:
     """Return why a worker got a camera."""
     return _CAUSES.get(cause, "").format(former=former_worker_id)
 

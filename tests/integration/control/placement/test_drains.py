@@ -178,6 +178,7 @@ async def test_the_same_order_twice_changes_nothing_and_an_unknown_worker_is_an_
 
 async def test_the_commands_drain_a_worker_and_explain_where_its_cameras_went(control: Control, tmp_path: Path) -> None:
     shell = Shell(control.plane.addresses, tmp_path / "home")
+    await shell.ok("sites", "list")  # the first command starts slowly: no worker should wait for it
     async with busy_and_idle(control, capacity=3):
         assert "keeps its cameras (3)" in await shell.ok("workers", "cordon", "worker-1", "--reason", "heat")
         assert "online, cordoned" in await shell.ok("workers", "list")
