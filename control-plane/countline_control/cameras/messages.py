@@ -91,6 +91,19 @@ def site_message(site: Site) -> cameras_pb2.Site:
     )
 
 
+def site_from_message(message: cameras_pb2.Site) -> Site:
+    """Read a site as the service answers it."""
+    earlier = [{"time_zone": each.time_zone, "until": each.until} for each in message.earlier_time_zones]
+    return Site(
+        message.site_id,
+        message.title,
+        message.time_zone,
+        from_timestamp(message.created_at),
+        earlier_time_zones_from_json(earlier),
+        message.revision,
+    )
+
+
 def set_site_paths(message: cameras_pb2.Site) -> list[str]:
     """Return the update mask that an empty one stands for: every field that the message sets and that can change."""
     return [name for name in ("title", "time_zone") if getattr(message, name)]

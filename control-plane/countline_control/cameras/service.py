@@ -163,6 +163,9 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         async with self._database.begin() as connection:
             wanted = replace(given, site_id=await site_of_new(connection, given, self._insert_first_site))
             camera = await insert_with_id(connection, wanted, partial(_insert_camera, connection, self.keys, now))
+            if request.validate_only:
+                await connection.rollback()
+                return cameras_pb2.CreateCameraResponse(camera=await self._shown.one(camera))
             await self.record(connection, "created", camera, current_principal().real_name)
             await _audit(connection, self.outbox, None, camera)
         self._on_change()
@@ -211,6 +214,8 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             if wanted == stored:
                 return cameras_pb2.UpdateCameraResponse(camera=await self._shown.one(stored))
             camera = replace(wanted, revision=stored.revision + 1, updated_at=now)
+            if request.validate_only:
+                return cameras_pb2.UpdateCameraResponse(camera=await self._shown.one(camera))
             await store.update_camera(connection, camera, self.keys)
             await store.save_geometry_versions(connection, camera.camera_id, new)
             await self.record(connection, "updated", camera, current_principal().real_name)
@@ -225,6 +230,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             camera = await store.get_camera(connection, request.camera_id, self.keys, lock=True)
             if camera is None:
                 raise _not_found(request.camera_id)
+            check_revision(f"camera {camera.camera_id!r}", camera.revision, request.revision)
             await store.delete_camera(connection, request.camera_id)
             await self.record(connection, "deleted", camera, current_principal().real_name)
             await _audit(connection, self.outbox, camera, None)

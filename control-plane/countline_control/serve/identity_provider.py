@@ -5,8 +5,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from countline_common.errors import CountlineError, InvalidInputError
+from countline_common.files.lined_yaml import LineProblem
 from countline_common.files.text_files import check_file, read_text
-from countline_control.auth.access.lined_yaml import LineProblem
 from countline_control.auth.domain import PasswordLogins
 from countline_control.auth.oidc.groups import GroupRule, read_group_file
 from countline_control.auth.oidc.metadata import is_safe

@@ -163,7 +163,7 @@ class CameraServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCamera(self, request, context):
-        """Deletes a camera. Its counts are kept.
+        """Deletes a camera. Its counts are kept. Errors: ABORTED if `revision` is given and is not the current one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -63,7 +63,7 @@ class CameraServiceStub:
     FAILED_PRECONDITION if the status cannot become the given one.
     """
     DeleteCamera: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.DeleteCameraRequest, _cameras_pb2.DeleteCameraResponse]
-    """Deletes a camera. Its counts are kept."""
+    """Deletes a camera. Its counts are kept. Errors: ABORTED if `revision` is given and is not the current one."""
 
 @_typing.type_check_only
 class CameraServiceAsyncStub(CameraServiceStub):
@@ -100,7 +100,7 @@ class CameraServiceAsyncStub(CameraServiceStub):
     FAILED_PRECONDITION if the status cannot become the given one.
     """
     DeleteCamera: _aio.UnaryUnaryMultiCallable[_cameras_pb2.DeleteCameraRequest, _cameras_pb2.DeleteCameraResponse]  # type: ignore[assignment]
-    """Deletes a camera. Its counts are kept."""
+    """Deletes a camera. Its counts are kept. Errors: ABORTED if `revision` is given and is not the current one."""
 
 class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
     """Sites and their cameras."""
@@ -194,6 +194,6 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cameras_pb2.DeleteCameraRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cameras_pb2.DeleteCameraResponse, _abc.Awaitable[_cameras_pb2.DeleteCameraResponse]]:
-        """Deletes a camera. Its counts are kept."""
+        """Deletes a camera. Its counts are kept. Errors: ABORTED if `revision` is given and is not the current one."""
 
 def add_CameraServiceServicer_to_server(servicer: CameraServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -20,8 +20,9 @@ import yaml
 
 from countline_common.access.scopes import EVERYTHING, Scope
 from countline_common.errors import InvalidInputError
-from countline_control.auth.access.lined_yaml import LinedYaml, LineProblem, shown
+from countline_common.files.lined_yaml import LineProblem, shown
 from countline_control.auth.access.roles import BUILT_IN, Role, check_custom
+from countline_control.auth.access.scoped_yaml import ScopedYaml
 
 ROLE_KEYS = frozenset({"title", "permissions", "includes"})
 GRANT_KEYS = frozenset({"role", "site", "cameras"})
@@ -52,7 +53,7 @@ class _Written:
     includes: frozenset[str]
 
 
-class _Reader(LinedYaml):
+class _Reader(ScopedYaml):
     """Reads one document and gathers problems."""
 
     def role(self, name: yaml.Node, node: yaml.Node) -> _Written:

@@ -18,8 +18,9 @@ from typing import Any, Final
 import yaml
 
 from countline_common.access.scopes import EVERYTHING, Held, Scope
-from countline_control.auth.access.lined_yaml import LinedYaml, LineProblem, shown
+from countline_common.files.lined_yaml import LineProblem, shown
 from countline_control.auth.access.roles import MACHINE_ROLES, Role
+from countline_control.auth.access.scoped_yaml import ScopedYaml
 from countline_control.auth.domain import LONGEST_PROFILE, Grant
 
 ANYONE: Final = "*"
@@ -79,7 +80,7 @@ def read_group_file(text: str) -> GroupFile:
     return GroupFile(tuple(each for each in found if each is not None), tuple(reader.problems))
 
 
-class _Reader(LinedYaml):
+class _Reader(ScopedYaml):
     def rule(self, node: yaml.Node) -> GroupRule | None:
         before = len(self.problems)
         fields = {key.value: value for key, value in self.fields(node, "an entry", FIELDS)}

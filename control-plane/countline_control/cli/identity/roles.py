@@ -36,12 +36,12 @@ from countline_common.cli.tools import (
     say,
 )
 from countline_common.errors import CountlineError, InvalidInputError, NotFoundError
+from countline_common.files.lined_yaml import LineProblem
 from countline_common.files.text_files import read_text
 from countline_common.grpc.client import Client
 from countline_common.grpc.errors import translated
 from countline_common.grpc.paging import every_page
 from countline_common.http.rest_json import to_json
-from countline_control.auth.access.lined_yaml import LineProblem
 from countline_control.auth.access.role_files import WrittenScope, read_role_file
 from countline_control.cli.identity.users import check_scope
 

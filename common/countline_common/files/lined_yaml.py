@@ -1,12 +1,9 @@
 """Reads YAML files that people write, and names each problem with its line. Pure. JSON is YAML too."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import yaml
-
-from countline_common.access.scopes import EVERYTHING, Scope
-from countline_control.auth.access.holding import scope_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +66,6 @@ class LinedYaml:
             self.report(node, f"{what} must be a list of names")
             return frozenset()
         return frozenset(str(item.value) for item in items)
-
-    def scope(self, node: yaml.Node, fields: Mapping[str, yaml.Node], what: str) -> Scope:
-        """Return the scope that the fields `site` or `cameras` name; everything if there is neither."""
-        cameras = self.texts(fields["cameras"], "`cameras`") if "cameras" in fields else frozenset()
-        site = fields.get("site")
-        if site is not None and not isinstance(site, yaml.ScalarNode):
-            self.report(site, "`site` must be a name")
-            return EVERYTHING
-        scope = Scope(str(site.value) if site is not None else "", cameras)
-        if "site" in fields or "cameras" in fields:
-            for problem in scope_problems(what, scope):
-                self.report(node, f"{problem.field} {problem.message}")
-        return scope
 
 
 def shown(node: yaml.Node | None) -> str:
