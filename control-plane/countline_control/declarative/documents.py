@@ -101,7 +101,7 @@ def _refusal(text: str) -> LineProblem | None:
         for event in yaml.parse(text, Loader=_LOADER):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if problem := _event_problem(event, depth):
-                return LineProblem(event.start_mark.line + 1, problem)
+                return LineProblem(event.start_mark.line + 1 if event.start_mark else 1, problem)
     except yaml.YAMLError as error:
         return _syntax_problem(text, error)
     return None
@@ -109,7 +109,8 @@ def _refusal(text: str) -> LineProblem | None:
 
 def _event_problem(event: yaml.Event, depth: int) -> str:
     if isinstance(event, yaml.AliasEvent):
-        return f"*{event.anchor[:_SHOWN]} repeats another part of the file; aliases are not read, write the part again"
+        name = str(event.anchor)[:_SHOWN]
+        return f"*{name} repeats another part of the file; aliases are not read, write the part again"
     if depth > MOST_DEEP:
         return f"has lists or mappings more than {MOST_DEEP} deep; see docs/declarative.md for the form of a file"
     tag = getattr(event, "tag", None)

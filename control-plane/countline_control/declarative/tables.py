@@ -6,7 +6,7 @@ Several values of one field are separated by spaces. An empty cell leaves the fi
 
 import csv
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
@@ -36,7 +36,8 @@ def table_entries(reader: FileReader, text: str, lists: frozenset[str]) -> list[
         return []
 
 
-def _entries(reader: FileReader, rows: "csv._reader", lists: frozenset[str]) -> Iterator[Entry]:
+def _entries(reader: FileReader, rows: Any, lists: frozenset[str]) -> Iterator[Entry]:
+    """Yield the cameras; `rows` is what `csv.reader` returns, of which typeshed exports no name."""
     columns = [name.strip() for name in next(rows, [])]
     if ID_COLUMN not in columns:
         reader.problems.append(LineProblem(1, f"names no column `{ID_COLUMN}`; the first line must name the columns"))
