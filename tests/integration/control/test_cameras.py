@@ -369,3 +369,29 @@ async def test_a_list_is_filtered_sorted_and_paged(admin: _Stub) -> None:
     first = await admin.ListCameras(cameras_pb2.ListCamerasRequest(page_size=2, order_by="name"))
     other = cameras_pb2.ListCamerasRequest(page_token=first.next_page_token, order_by="created_at")
     assert (await refused(admin.ListCameras(other))).fields[0].field == "page_token"
+
+
+async def test_a_change_that_is_only_validated_answers_as_the_real_one_and_stores_nothing(admin: _Stub) -> None:
+    wanted = a_camera(lines=[a_line()])
+    request = cameras_pb2.CreateCameraRequest(camera=wanted, validate_only=True)
+    assert (await admin.CreateCamera(request)).camera.spec.lines[0].version == 1
+    assert isinstance(await refused(admin.GetCamera(cameras_pb2.GetCameraRequest(camera_id="door"))), NotFoundError)
+    created = await create(admin, wanted)
+    assert isinstance(await refused(admin.CreateCamera(request)), AlreadyExistsError)
+
+    moved = a_camera(lines=[a_line(x=0.3)])
+    changed = cameras_pb2.UpdateCameraRequest(
+        camera=moved, update_mask=FieldMask(paths=["spec.lines"]), validate_only=True
+    )
+    answer = (await admin.UpdateCamera(changed)).camera
+    assert (answer.revision, answer.spec.lines[0].version) == (2, 2)
+    assert (await get(admin)).spec == created.spec
+    assert (await update(admin, moved, "spec.lines")).spec.lines[0].version == 2
+
+
+async def test_a_camera_that_was_changed_since_it_was_read_is_not_deleted(admin: _Stub) -> None:
+    camera = await create(admin, a_camera())
+    await update(admin, a_camera(processing_rate=3.0), "spec.processing_rate")
+    stale = cameras_pb2.DeleteCameraRequest(camera_id="door", revision=camera.revision)
+    assert isinstance(await refused(admin.DeleteCamera(stale)), StaleRevisionError)
+    await admin.DeleteCamera(cameras_pb2.DeleteCameraRequest(camera_id="door", revision=camera.revision + 1))
