@@ -76,7 +76,7 @@ def _part(name: str, attribute: str, form: Form, belongs: Callable[[Any], bool])
 
     def put(camera: Camera, value: Sequence[Any]) -> Camera:
         stored = getattr(camera.spec, attribute)
-        items = _in_order(stored, [item for item in stored if not belongs(item)], value)
+        items: Any = _in_order(stored, [item for item in stored if not belongs(item)], value)
         return replace(camera, spec=replace(camera.spec, **{attribute: items}))
 
     return Field(name, f"spec.{attribute}", form, get, put, ())
