@@ -142,17 +142,17 @@ async def _check(client: Client, change: Change) -> Change | list[FileProblem] |
 
 
 async def _checked_update(client: Client, change: Change) -> Change | None:
-    assert isinstance(change.before, Camera)
-    new_password = False
+    assert change.before is not None
+    revision, new_password = change.before.revision, False
     if change.is_open:
         alone = replace(change, paths=(sources.FIELD,))
-        new_password = (await _update(client, alone, validate_only=True)).revision != change.before.revision
+        new_password = (await _update(client, alone, validate_only=True)).revision != revision
         if not new_password:
             change = replace(change, paths=tuple(path for path in change.paths if path != sources.FIELD))
     if not change.paths:
         return None
     after = await _update(client, change, validate_only=True)
-    if after.revision == change.before.revision:
+    if after.revision == revision:
         return None
     return with_after(change, messages.camera_of(after), new_password=new_password)
 

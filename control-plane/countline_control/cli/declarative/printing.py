@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from rich.text import Text
+
 from countline_common.cli.terminal import Styled, Terminal
 from countline_common.cli.tools import note
 from countline_control.cli.declarative.execution import Execution, Outcome, Result
@@ -26,7 +28,7 @@ def print_plan(plan: Plan) -> None:
     terminal.print(summary(plan), soft_wrap=True)
 
 
-def _differences(change: Change) -> Iterator[Styled]:
+def _differences(change: Change) -> Iterator[Text]:
     for difference in change.differences:
         if isinstance(difference.before, list) or isinstance(difference.after, list):
             yield from _items(difference)
@@ -41,7 +43,7 @@ def _differences(change: Change) -> Iterator[Styled]:
             )
 
 
-def _items(difference: Difference) -> Iterator[Styled]:
+def _items(difference: Difference) -> Iterator[Text]:
     before, after = (value if isinstance(value, list) else [] for value in (difference.before, difference.after))
     for sign, colour, items, others in (("-", "red", before, after), ("+", "green", after, before)):
         for item in items:
@@ -53,7 +55,7 @@ def _shown(value: Any) -> str:
     return "none" if value in (None, "") else str(value)
 
 
-def _consequence(consequence: Consequence) -> Styled:
+def _consequence(consequence: Consequence) -> Text:
     style = "default" if consequence.effect in _HARMLESS else "bold yellow"
     return Styled.assemble("    ", (f"! {consequence.text}", style))
 
