@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from rich.text import Text
-
 from countline_common.cli.terminal import Styled, Terminal
 from countline_common.cli.tools import note
 from countline_control.cli.declarative.execution import Execution, Outcome, Result
@@ -28,22 +26,18 @@ def print_plan(plan: Plan) -> None:
     terminal.print(summary(plan), soft_wrap=True)
 
 
-def _differences(change: Change) -> Iterator[Text]:
+def _differences(change: Change) -> Iterator[Styled]:
     for difference in change.differences:
         if isinstance(difference.before, list) or isinstance(difference.after, list):
             yield from _items(difference)
         elif change.action is Action.CREATE:
             yield Styled(f"  + {difference.field}: {_shown(difference.after)}", style="green")
         else:
-            yield Styled.assemble(
-                f"  ~ {difference.field}: ",
-                (_shown(difference.before), "red"),
-                " → ",
-                (_shown(difference.after), "green"),
-            )
+            line = Styled(f"  ~ {difference.field}: ").append(_shown(difference.before), "red")
+            yield line.append(" → ").append(_shown(difference.after), "green")
 
 
-def _items(difference: Difference) -> Iterator[Text]:
+def _items(difference: Difference) -> Iterator[Styled]:
     before, after = (value if isinstance(value, list) else [] for value in (difference.before, difference.after))
     for sign, colour, items, others in (("-", "red", before, after), ("+", "green", after, before)):
         for item in items:
@@ -55,9 +49,9 @@ def _shown(value: Any) -> str:
     return "none" if value in (None, "") else str(value)
 
 
-def _consequence(consequence: Consequence) -> Text:
+def _consequence(consequence: Consequence) -> Styled:
     style = "default" if consequence.effect in _HARMLESS else "bold yellow"
-    return Styled.assemble("    ", (f"! {consequence.text}", style))
+    return Styled("    ").append(f"! {consequence.text}", style)
 
 
 def summary(plan: Plan) -> str:
