@@ -190,20 +190,24 @@ class GuardClient:
         name = event["name"]
         if event["event"] == "started":
             self._running[name] = Running(name, event["pid"])
-            self._answer(name, self._running[name])
+            if not self._answer(name, self._running[name]) and self._writer is not None:
+                # Its start took too long, so no caller knows it, and it would be in the way of the next start for ever.
+                self._writer.write(json.dumps({"do": "stop", "name": name}).encode() + b"\n")
         elif event["event"] == "refused":
             self._answer(name, UnavailableError(f"{name} cannot be started: {event['error']}"))
         elif event["event"] == "exited":
             self._running.pop(name).on_exit(event["code"])
 
-    def _answer(self, name: str, answer: Running | UnavailableError) -> None:
+    def _answer(self, name: str, answer: Running | UnavailableError) -> bool:
+        """Answer the caller who starts a process; return False if no caller waits."""
         future = self._starting.get(name)
         if future is None or future.done():
-            return
+            return False
         if isinstance(answer, Running):
             future.set_result(answer)
         else:
             future.set_exception(answer)
+        return True
 
     async def _on_guard_end(self) -> None:
         """End the orphans of a guard that has ended, and report the exit of its parts."""

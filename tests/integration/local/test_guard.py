@@ -5,11 +5,13 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.fixtures.local.processes import alive, read_numbers, run_python, until
 
 from countline_common.errors import UnavailableError
+from countline_local.supervision import guard_client
 from countline_local.supervision.guard_client import GuardClient, Launch
 
 ENV = {"PATH": os.environ["PATH"]}
@@ -42,6 +44,26 @@ async def test_a_process_runs_with_its_environment_and_its_output_is_logged(guar
 async def test_a_program_that_does_not_exist_is_said_so(guard: GuardClient, tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match=r"no-such-program|No such file"):
         await guard.start(Launch("a", ["/no-such-program"], ENV, tmp_path, tmp_path / "l"))
+
+
+async def test_a_process_whose_start_took_too_long_is_not_in_the_way_of_the_next_start(
+    guard: GuardClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an overloaded machine the guard started it later, the supervisor did not know it: no start succeeded again."""
+    seen: list[str] = []
+    on_event = guard._on_event
+
+    def see(event: dict[str, Any]) -> None:
+        on_event(event)
+        seen.append(event["event"])
+
+    monkeypatch.setattr(guard, "_on_event", see)
+    with monkeypatch.context() as patched:
+        patched.setattr(guard_client, "START_TIMEOUT_S", 0.0)
+        with pytest.raises(UnavailableError, match="not started within"):
+            await guard.start(sh("late", "echo started; exec sleep 600", tmp_path))
+    await until(lambda: seen[-1:] == ["exited"])
+    assert await (await guard.start(sh("late", "exit 7", tmp_path))).wait() == 7
 
 
 async def test_a_process_that_ignores_its_stop_signal_is_killed_when_its_grace_is_over(
@@ -109,6 +131,7 @@ async def test_when_the_guard_itself_is_killed_its_processes_and_their_descendan
 SUPERVISOR = """
 import asyncio, os, sys
 from pathlib import Path
+from countline_local.supervision import guard_client
 from countline_local.supervision.guard_client import GuardClient, Launch
 from tests.fixtures.local.processes import alive, filled, read_numbers, run_python, until
 async def main(folder):
