@@ -24,6 +24,8 @@ from countline_common.waiting import happens
 BUCKET: Final = "countline_administration"
 BUCKET_STREAM: Final = f"KV_{BUCKET}"
 STATE: Final = "state"
+UNTRUSTED: Final = "worker"
+"""A worker reads what cameras send, and may run on a machine of other people. It sets no setting but its log level."""
 PERIOD_S: Final = 1.0
 TIMEOUT_S: Final = 3.0
 FAILURES: Final = (nats.errors.Error, APIError, OSError, TimeoutError)
@@ -109,7 +111,10 @@ class AdministrationFeed:
 
 
 async def reported_bases(jetstream: JetStreamContext) -> dict[str, str]:
-    """Return the values that the environments of the parts set."""
+    """Return the values that the environments of the parts set.
+
+    What a worker writes neither hides the values of other parts nor keeps the settings from being shown and changed.
+    """
     found: dict[str, str] = {}
     async with asyncio.timeout(TIMEOUT_S):
         bucket = await open_bucket(jetstream)
@@ -118,6 +123,16 @@ async def reported_bases(jetstream: JetStreamContext) -> dict[str, str]:
         except nats.js.errors.NoKeysError:
             return {}
         for name in sorted(names):
-            values = json.loads((await bucket.get(name)).value or b"{}")
-            found |= {str(setting): str(value) for setting, value in values.items()}
+            part = name.removeprefix("base.")
+            found |= _base_of(part, (await bucket.get(name)).value or b"{}")
     return found
+
+
+def _base_of(part: str, data: bytes) -> dict[str, str]:
+    """Return what a part reports about its environment; nothing if that cannot be decoded."""
+    try:
+        values = {str(name): str(value) for name, value in json.loads(data).items()}
+    except (ValueError, AttributeError, RecursionError):
+        _log.warning("administration.undecodable", part=part)
+        return {}
+    return {name: value for name, value in values.items() if part != UNTRUSTED or name == f"log_level.{part}"}
