@@ -175,7 +175,11 @@ def stream_configs(*, replicas: int = 1, counts_max_bytes: int = 10 * GIB) -> li
 
 
 def _audit_configs(replicas: int) -> list[StreamConfig]:
-    """Return the streams of the audit. AUDIT refuses rows while it is full, and the outboxes keep them."""
+    """Return the streams of the audit.
+
+    AUDIT refuses rows while it is full, and the outboxes keep them. AUDIT_CHECKPOINTS refuses too: a flood of other
+    messages must not push out the checkpoints that prove what the database held.
+    """
     return [
         StreamConfig(
             name=AUDIT,
@@ -193,6 +197,7 @@ def _audit_configs(replicas: int) -> list[StreamConfig]:
             name=AUDIT_CHECKPOINTS,
             subjects=[CHECKPOINT_SUBJECTS],
             storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,
             max_bytes=GIB,
             num_replicas=replicas,
             deny_delete=True,
@@ -236,9 +241,8 @@ async def ensure_streams(js: JetStreamContext, *, replicas: int = 1, counts_max_
             if await may_publish(js, f"$JS.API.STREAM.CREATE.{config.name}"):
                 await _create(js, config)
         else:
-            is_open = (config.deny_delete, config.deny_purge) > (bool(found.deny_delete), bool(found.deny_purge))
-            if is_open and await may_publish(js, f"$JS.API.STREAM.UPDATE.{config.name}"):
-                await _close(js, found)
+            if _is_open(config, found) and await may_publish(js, f"$JS.API.STREAM.UPDATE.{config.name}"):
+                await _close(js, found, config)
 
 
 async def may_publish(js: JetStreamContext, subject: str) -> bool:
@@ -246,10 +250,16 @@ async def may_publish(js: JetStreamContext, subject: str) -> bool:
     return not isinstance(js, BusJetStream) or await js.client.may_publish(subject)
 
 
-async def _close(js: JetStreamContext, found: StreamConfig) -> None:
-    """Let NATS refuse to delete and purge messages of a stream that an earlier release created."""
+def _is_open(config: StreamConfig, found: StreamConfig) -> bool:
+    """Whether messages of a stream of the audit, as it was found, can be deleted, purged or pushed out."""
+    wanted = (True, True, config.discard)
+    return bool(config.deny_purge) and (found.deny_delete, found.deny_purge, found.discard) != wanted
+
+
+async def _close(js: JetStreamContext, found: StreamConfig, config: StreamConfig) -> None:
+    """Let NATS refuse to delete, purge or push out messages of a stream that an earlier release created."""
     try:
-        await js.update_stream(found.evolve(deny_delete=True, deny_purge=True))
+        await js.update_stream(found.evolve(deny_delete=True, deny_purge=True, discard=config.discard))
     except APIError as error:
         _log.warning("bus.stream_open", stream=found.name, error=error.description or type(error).__name__)
 

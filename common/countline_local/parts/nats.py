@@ -66,7 +66,8 @@ class NatsServer:
             f"http: 127.0.0.1:{self.monitor_port}\nhttp_base_path: {quoted(self._monitor_path())}\n"
             f"authorization {{\n{users_block(self._passwords())}}}\n"
             f"jetstream {{\n  store_dir: {quoted(str(self.folder / 'store'))}\n  sync_interval: always\n"
-            f"  max_file_store: {MAX_STORE_BYTES}\n}}\n"
+            # An answer of NATS that a worker directs to `$JS.API` must not pass for a request (docs/nats.md).
+            f"  max_file_store: {MAX_STORE_BYTES}\n  strict: true\n}}\n"
             f"{self._tls_block()}"
         )
         replace_text(self._config, text)

@@ -12,12 +12,12 @@ import nats.errors
 import nats.js.errors
 import pytest
 import structlog
-from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, StreamConfig
 from tests.fixtures.analytics.stack import until
 from tests.fixtures.nats import NatsServer
 
 from countline_common.data import bus
-from countline_common.data.administration_feed import open_bucket
+from countline_common.data.administration_feed import open_bucket, reported_bases
 from countline_common.data.bus_client import BusClient, BusJetStream, NotPermittedError
 from countline_common.data.bus_users import API, CONTROL, INGEST, MODEL_BUCKET, USERS, WORKER
 from countline_common.http.health import HealthServer
@@ -205,6 +205,54 @@ async def test_each_user_publishes_on_the_subjects_of_its_part(streams: NatsServ
             await bucket.put(f"base.{user}", json.dumps({}).encode())
             assert (await bucket.get(f"base.{user}")).value == b"{}"
     assert "Violation" not in streams.log
+
+
+@pytest.mark.parametrize("written", [b"[]", b"not JSON", b"[" * 100_000, b"\xff", b'{"registration": "open"}'])
+async def test_what_a_worker_reports_as_its_settings_hides_no_other_values(streams: NatsServer, written: bytes) -> None:
+    """Its value of `registration` was shown as that of the environment; other texts broke the list of settings."""
+    async with connected(streams, INGEST) as ingest, connected(streams, WORKER) as worker:
+        await (await open_bucket(ingest.jetstream())).put("base.ingest", b'{"retention.crossings_days": "30"}')
+        await (await open_bucket(worker.jetstream())).put("base.worker", written)
+    async with connected(streams, CONTROL) as control:
+        assert await reported_bases(control.jetstream()) == {"retention.crossings_days": "30"}
+        async with connected(streams, WORKER) as worker:
+            await (await open_bucket(worker.jetstream())).put("base.worker", b'{"log_level.worker": "debug"}')
+        assert (await reported_bases(control.jetstream()))["log_level.worker"] == "debug"
+
+
+async def test_an_answer_of_nats_to_a_worker_is_no_request_of_another_part(streams: NatsServer) -> None:
+    """NATS sends an answer wherever the request says. Without `strict`, the receipt of a count purged COUNTS."""
+    async with connected(streams, "operator") as operator, connected(streams, WORKER) as worker:
+        js = operator.jetstream()
+        await js.publish(bus.domain_subject("access", "ended"), b"event")
+        for stream in (bus.COUNTS, bus.DOMAIN):
+            await worker.publish(bus.counts_subject("shop", "door"), b"count", reply=f"$JS.API.STREAM.PURGE.{stream}")
+            await worker.publish(bus.counts_subject("shop", "door"), b"count", reply=f"$JS.API.STREAM.DELETE.{stream}")
+        await worker.flush()
+        await until(lambda: _true(streams.log.count("Invalid JetStream request") >= 2))
+        kept = {each.config.name: each.state.messages for each in await js.streams_info()}
+        assert (kept[bus.COUNTS], kept[bus.DOMAIN]) == (4, 1)
+
+
+async def test_a_flood_pushes_no_checkpoint_out(nats_server: NatsServer) -> None:
+    """The stream of an earlier release dropped its oldest messages; a worker could push the true checkpoints out."""
+    async with connected(nats_server, "operator") as operator, connected(nats_server, WORKER) as worker:
+        js = operator.jetstream()
+        (config,) = [each for each in bus.stream_configs() if each.name == bus.AUDIT_CHECKPOINTS]
+        await js.add_stream(config.evolve(discard=DiscardPolicy.OLD, max_bytes=2000))
+        await bus.ensure_streams(js)
+        first = await js.publish(bus.checkpoint_subject(purge=False), b"the true checkpoint")
+        for _ in range(50):
+            await worker.publish(
+                bus.counts_subject("shop", "door"), b"count", reply=bus.checkpoint_subject(purge=False)
+            )
+        await worker.flush()
+        await until(lambda: _is_full(js))
+        assert (await js.get_msg(bus.AUDIT_CHECKPOINTS, first.seq)).data == b"the true checkpoint"
+
+
+async def _is_full(js: BusJetStream) -> bool:
+    return (await js.stream_info(bus.AUDIT_CHECKPOINTS)).state.messages > 10
 
 
 async def test_one_user_who_may_do_everything_is_enough_for_a_nats_of_ones_own(nats_server: NatsServer) -> None:
