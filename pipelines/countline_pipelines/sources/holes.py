@@ -12,6 +12,7 @@ MOST_TIME_BY_BYTES: Final = 4.0
 bytes are missing, the clock was set."""
 MOST_NAMED: Final = 5
 """Holes that a warning names; it gives the number of the others."""
+_HINT: Final = "copy the file again, or join it anew with `ffmpeg -f concat`; what is there was counted"
 
 
 class HoleFinder:
@@ -101,11 +102,27 @@ class HoleFinder:
             self._largest_bytes = max(self._largest_bytes, read_bytes)
         return False
 
-    def end(self, stated_s: float | None) -> None:
-        """The recording ended; `stated_s` is its stated duration."""
-        end_s = None if stated_s is None else self._start_s + stated_s
-        if self._broken and self._end_s is not None and end_s is not None and end_s > self._end_s:
-            self._report(self._end_s, end_s)
+    def end(self, stated_s: float | None, read_to: int) -> None:
+        """The recording ended.
+
+        Args:
+            stated_s: its stated duration; None if it states none.
+            read_to: one past the last byte that was read.
+        """
+        if not self._broken or self._end_s is None:
+            return
+        stated_end_s = self._start_s + (stated_s or 0.0)
+        if stated_end_s > self._end_s:
+            self._report(self._end_s, stated_end_s)
+        elif (broken_s := self._broken_s(read_to)) > LEAST_HOLE_S:
+            # As in a joined file whose second recording has another codec: the stated duration is that of one of them.
+            self._report(self._end_s, self._end_s + broken_s)
+
+    def _broken_s(self, read_to: int) -> float:
+        """About how long the broken packets after the last picture take. A demuxer may give the rest as one packet."""
+        missing_bytes = read_to - self._read_to - self._largest_bytes
+        usual_s = missing_bytes * self._good_s / self._good_bytes if self._is_alone and self._good_bytes else 0.0
+        return max(usual_s, self._broken * self._period_s)
 
     def _report(self, from_s: float, to_s: float) -> None:
         offset = self._base_s - self._start_s
@@ -115,6 +132,4 @@ class HoleFinder:
         others = f" and {more} more" if more > 0 else ""
         missing_s = sum(end - begin for begin, end in self._holes)
         message = f"{self._label}: no picture could be read from {named}{others} ({missing_s:.1f} s in all)"
-        self._warnings.put(
-            WarningCode.HOLE, message, "copy the file again from the recorder; what is there was counted"
-        )
+        self._warnings.put(WarningCode.HOLE, message, _HINT)

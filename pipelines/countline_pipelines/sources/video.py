@@ -204,7 +204,7 @@ class VideoReader:
                     is_after_hole = self._holes.picture(decoded.pts_s, decoded.duration_s, opened.read_to)
                     decoded = replace(decoded, is_after_hole=is_after_hole)
                 yield decoded
-        self._holes.end(self._lengths.of(number))
+        self._holes.end(self._lengths.of(number), opened.read_to)
 
     def _no_picture(self) -> None:
         self._watch.no_picture()

@@ -120,6 +120,19 @@ def test_a_short_recording_that_was_appended_is_named(clip: Path, tmp_path: Path
     assert "were not read after 10.0 s" in read.error.message
 
 
+def test_a_recording_of_another_codec_that_was_appended_to_a_nut_file_is_named(clip: Path, tmp_path: Path) -> None:
+    """FFmpeg gives its packets to the decoder of the first recording, which refuses each of them."""
+    short = encoded(clip, tmp_path / "short.nut", "mpeg4", frames=100)
+    both = tmp_path / "both.nut"
+    both.write_bytes(remuxed(clip, tmp_path / "single.nut").read_bytes() + short.read_bytes())
+    read = Read(both)
+    assert len(read.pictures) == 200
+    message = read.warnings[WarningCode.HOLE]
+    begin, end = (float(part.split()[-1]) for part in message.split("read from ")[1].split(" s")[:2])
+    assert begin == pytest.approx(10.0, abs=0.1)
+    assert end > 12.0  # estimated from the bytes
+
+
 def test_a_recording_of_another_format_that_was_appended_to_an_mp4_is_named(clip: Path, tmp_path: Path) -> None:
     both = tmp_path / "both.mp4"
     both.write_bytes(clip.read_bytes() + remuxed(clip, tmp_path / "other.mkv").read_bytes())
@@ -204,6 +217,16 @@ def test_an_avi_that_is_cut_off_is_reported(clip: Path, tmp_path: Path) -> None:
     whole = encoded(clip, tmp_path / "whole.avi", "mpeg4")
     assert Read(whole).error is None
     read = Read(cut_off(whole, tmp_path / "part.avi"))
+    assert 100 < len(read.pictures) < 180
+    assert read.error is not None
+    assert "though its header states 10.0 s" in read.error.message
+
+
+def test_an_asf_file_that_is_cut_off_is_reported(clip: Path, tmp_path: Path) -> None:
+    """FFmpeg reports no duration of an ASF file that is shorter than its header states."""
+    whole = encoded(clip, tmp_path / "whole.wmv", "wmv2")
+    assert Read(whole).error is None
+    read = Read(cut_off(whole, tmp_path / "part.wmv"))
     assert 100 < len(read.pictures) < 180
     assert read.error is not None
     assert "though its header states 10.0 s" in read.error.message

@@ -7,4 +7,5 @@ ahead.py        reads the packets of a live HLS stream ahead
 decoder.py      decodes packets, on a GPU or on the CPU
 watch.py        whether pictures come in time
 description.py  size, frame rate and duration of a source
+asf.py          duration of an ASF file that was cut off
 """

@@ -3,12 +3,14 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Final
 
 import av
 from av.codec.hwaccel import HWAccel
 
 from countline_pipelines.sources.errors import SourceError, SourceFailure
+from countline_pipelines.sources.reading.asf import asf_duration_s
 from countline_pipelines.sources.reading.opened import DecodedFrame, OpenRecording
 from countline_pipelines.sources.reading.recordings import Recordings
 from countline_pipelines.sources.spec import SourceSpec
@@ -17,6 +19,7 @@ from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
 
 _DEFAULT_FPS: Final = Fraction(25)
 _FASTEST_FPS: Final = 1000
+_ASF: Final = "asf"
 _SHORTENED: Final = "avi"
 """A format whose duration FFmpeg shortens if the file is cut off. The number of frames stays that of the header."""
 
@@ -83,7 +86,7 @@ def _duration_s(container: Any, stream: Any) -> Fraction | None:
     # With several streams, the container's duration may be that of a longer sound track.
     if container.duration and len(container.streams) == 1:
         return Fraction(container.duration, av.time_base)
-    return None
+    return asf_duration_s(Path(container.name)) if container.format.name == _ASF else None
 
 
 def stated_fps(spec: SourceSpec, opened: OpenRecording, warnings: SourceWarnings) -> float:
