@@ -31,8 +31,10 @@ from countline_control.declarative.documents import FileProblem
 from countline_control.declarative.fields import CAMERA_FIELDS
 from countline_control.declarative.planning import Action, Change, Plan, State, located, with_after
 
-CALLS_AT_ONCE: Final = 8
-"""More would wait for connections to the database: a service has some ten."""
+CALLS_AT_ONCE: Final = 4
+"""More would wait for each other: a creation locks its site."""
+CALL_S: Final = 60.0
+"""Longest wait for one call. It is generous, because a service with much to do must not leave a plan half done."""
 PAGE: Final = 200
 """Cameras in an answer: gRPC refuses answers of more than 4 MiB."""
 _REFUSALS: Final = (
@@ -222,22 +224,22 @@ async def _call(client: Client, change: Change) -> None:
     else:
         assert change.before is not None
         request = cameras_pb2.DeleteCameraRequest(camera_id=change.key, revision=change.before.revision)
-        await client.cameras.DeleteCamera(request)
+        await client.cameras.DeleteCamera(request, timeout=CALL_S)
 
 
 async def _write_site(client: Client, change: Change, site: Site) -> None:
     message = cameras_pb2.Site(site_id=site.site_id, title=site.title, time_zone=site.time_zone)
     if change.before is None:
-        await client.cameras.CreateSite(cameras_pb2.CreateSiteRequest(site=message))
+        await client.cameras.CreateSite(cameras_pb2.CreateSiteRequest(site=message), timeout=CALL_S)
         return
     message.revision = change.before.revision
     request = cameras_pb2.UpdateSiteRequest(site=message, update_mask=FieldMask(paths=change.paths))
-    await client.cameras.UpdateSite(request)
+    await client.cameras.UpdateSite(request, timeout=CALL_S)
 
 
 async def _create(client: Client, change: Change, *, validate_only: bool) -> cameras_pb2.Camera:
     request = cameras_pb2.CreateCameraRequest(camera=_message(change), validate_only=validate_only)
-    return (await client.cameras.CreateCamera(request)).camera
+    return (await client.cameras.CreateCamera(request, timeout=CALL_S)).camera
 
 
 async def _update(client: Client, change: Change, *, validate_only: bool) -> cameras_pb2.Camera:
@@ -248,7 +250,7 @@ async def _update(client: Client, change: Change, *, validate_only: bool) -> cam
     request = cameras_pb2.UpdateCameraRequest(
         camera=camera, update_mask=FieldMask(paths=change.paths), validate_only=validate_only
     )
-    return (await client.cameras.UpdateCamera(request)).camera
+    return (await client.cameras.UpdateCamera(request, timeout=CALL_S)).camera
 
 
 def _message(change: Change) -> cameras_pb2.Camera:
