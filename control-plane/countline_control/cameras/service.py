@@ -205,9 +205,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         checks.refuse("the camera cannot be changed", checks.mask_problems(paths))
         now = time.time()
         async with self._database.begin() as connection:
-            stored = await store.get_camera(connection, request.camera.camera_id, self.keys, lock=True)
-            if stored is None:
-                raise _not_found(request.camera.camera_id)
+            stored = await _locked(connection, request.camera.camera_id, self.keys)
             check_revision(f"camera {stored.camera_id!r}", stored.revision, request.camera.revision)
             known = await store.geometry_versions_of(connection, stored.camera_id)
             wanted, new = _changed_camera(stored, messages.camera_of(request.camera), paths, known, now)
@@ -227,9 +225,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         self, request: cameras_pb2.DeleteCameraRequest, context: Context
     ) -> cameras_pb2.DeleteCameraResponse:
         async with self._database.begin() as connection:
-            camera = await store.get_camera(connection, request.camera_id, self.keys, lock=True)
-            if camera is None:
-                raise _not_found(request.camera_id)
+            camera = await _locked(connection, request.camera_id, self.keys)
             check_revision(f"camera {camera.camera_id!r}", camera.revision, request.revision)
             await store.delete_camera(connection, request.camera_id)
             await self.record(connection, "deleted", camera, current_principal().real_name)
@@ -258,6 +254,14 @@ async def _insert_camera(connection: AsyncConnection, keys: DataKeys, now: float
     camera, new = _new_camera(wanted, await store.geometry_versions_of(connection, wanted.camera_id), now)
     await store.insert_camera(connection, camera, keys)
     await store.save_geometry_versions(connection, camera.camera_id, new)
+    return camera
+
+
+async def _locked(connection: AsyncConnection, camera_id: str, keys: DataKeys) -> Camera:
+    """Return a camera that nobody else changes before the transaction ends. Raises `NotFoundError`."""
+    camera = await store.get_camera(connection, camera_id, keys, lock=True)
+    if camera is None:
+        raise _not_found(camera_id)
     return camera
 
 

@@ -16,7 +16,7 @@ from countline_control.cameras.domain import (
 )
 from countline_control.cameras.lifecycle import WantedStatus
 from countline_control.declarative import forms
-from countline_control.declarative.forms import Form
+from countline_control.declarative.forms import ValueForm
 from countline_counting.spec import MaskKind
 
 Thing = TypeVar("Thing", Site, Camera)
@@ -31,7 +31,7 @@ class Field(Generic[Thing]):
     """In the file."""
     path: str
     """In an update mask of the contract."""
-    form: Form
+    form: ValueForm
     get: Callable[[Thing], Any]
     put: Callable[[Thing, Any], Thing]
     empty: Any = None
@@ -50,7 +50,7 @@ def item_id(item: LineSpec | ZoneSpec | MaskSpec) -> str:
     return item.zone_id if isinstance(item, ZoneSpec) else item.mask_id
 
 
-def _own(name: str, form: Form, empty: Any = "") -> Field[Camera]:
+def _own(name: str, form: ValueForm, empty: Any = "") -> Field[Camera]:
     return Field(
         name,
         name,
@@ -61,14 +61,14 @@ def _own(name: str, form: Form, empty: Any = "") -> Field[Camera]:
     )
 
 
-def _spec(name: str, attribute: str, form: Form, empty: Any) -> Field[Camera]:
+def _spec(name: str, attribute: str, form: ValueForm, empty: Any) -> Field[Camera]:
     def put(camera: Camera, value: Any) -> Camera:
         return replace(camera, spec=replace(camera.spec, **{attribute: value}))
 
     return Field(name, f"spec.{attribute}", form, lambda camera: getattr(camera.spec, attribute), put, empty)
 
 
-def _part(name: str, attribute: str, form: Form, belongs: Callable[[Any], bool]) -> Field[Camera]:
+def _part(name: str, attribute: str, form: ValueForm, belongs: Callable[[Any], bool]) -> Field[Camera]:
     """Return the field of those lines, zones or masks that `belongs` chooses. Others stay, and so does the order."""
 
     def get(camera: Camera) -> tuple[Any, ...]:

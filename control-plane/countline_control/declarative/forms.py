@@ -26,7 +26,7 @@ Plain = str | float | list[str] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ValueForm:
     """How one kind of value is read and written."""
 
     read: Callable[[str], Any]
@@ -133,7 +133,7 @@ def _written_mask(mask: MaskSpec) -> str:
     return _drawn(mask.mask_id, mask.polygon)
 
 
-def word(words: Mapping[str, Any]) -> Form:
+def word(words: Mapping[str, Any]) -> ValueForm:
     """Return the form of one of several words."""
 
     def read(text: str) -> Any:
@@ -142,20 +142,20 @@ def word(words: Mapping[str, Any]) -> Form:
         return words[text]
 
     written = {value: name for name, value in words.items()}
-    return Form(read, lambda value: written.get(value, ""))
+    return ValueForm(read, lambda value: written.get(value, ""))
 
 
-TEXT: Final = Form(str, str)
-TEXTS: Final = Form(str, str, is_list=True)
-NUMBER: Final = Form(_number, lambda value: int(value) if float(value).is_integer() else value)
-TIME: Final = Form(_time, rfc3339)
-POSITION: Final = Form(_position, lambda value: grammar.write_points([(value.latitude, value.longitude)]))
-ANCHOR: Final = Form(lambda text: grammar.read_anchor(text, "anchor"), lambda value: grammar.write_points([value]))
-GROUND: Final = Form(
+TEXT: Final = ValueForm(str, str)
+TEXTS: Final = ValueForm(str, str, is_list=True)
+NUMBER: Final = ValueForm(_number, lambda value: int(value) if float(value).is_integer() else value)
+TIME: Final = ValueForm(_time, rfc3339)
+POSITION: Final = ValueForm(_position, lambda value: grammar.write_points([(value.latitude, value.longitude)]))
+ANCHOR: Final = ValueForm(lambda text: grammar.read_anchor(text, "anchor"), lambda value: grammar.write_points([value]))
+GROUND: Final = ValueForm(
     _ground, lambda value: grammar.write_ground_point(value.image, (value.x_m, value.y_m)), is_list=True
 )
-LINES: Final = Form(_line, lambda line: _drawn(line.line_id, line.points, line.classes), is_list=True)
-ZONES: Final = Form(_zone, _written_zone, is_list=True)
-QUEUES: Final = Form(_queue, _written_zone, is_list=True)
-INCLUDE_MASKS: Final = Form(_mask(MaskKind.INCLUDE), _written_mask, is_list=True)
-IGNORE_MASKS: Final = Form(_mask(MaskKind.IGNORE), _written_mask, is_list=True)
+LINES: Final = ValueForm(_line, lambda line: _drawn(line.line_id, line.points, line.classes), is_list=True)
+ZONES: Final = ValueForm(_zone, _written_zone, is_list=True)
+QUEUES: Final = ValueForm(_queue, _written_zone, is_list=True)
+INCLUDE_MASKS: Final = ValueForm(_mask(MaskKind.INCLUDE), _written_mask, is_list=True)
+IGNORE_MASKS: Final = ValueForm(_mask(MaskKind.IGNORE), _written_mask, is_list=True)

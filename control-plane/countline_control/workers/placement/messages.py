@@ -10,7 +10,7 @@ from countline_control.workers.domain import AssignmentCause, CameraMove, Holder
 from countline_control.workers.fleet import Fleet
 from countline_control.workers.lease_store import StoredLease
 from countline_control.workers.messages import scheduler_message
-from countline_control.workers.placement.why import Candidate, CandidateVerdict, Placement
+from countline_control.workers.placement.why import CandidateVerdict, Placement, WorkerCandidate
 
 _CAUSES: Final = {
     AssignmentCause.UNSPECIFIED: workers_pb2.ASSIGNMENT_CAUSE_UNSPECIFIED,
@@ -80,7 +80,7 @@ def placement_message(placement: Placement, lease: StoredLease | None) -> worker
     return message
 
 
-def _candidate_message(candidate: Candidate) -> workers_pb2.Candidate:
+def _candidate_message(candidate: WorkerCandidate) -> workers_pb2.Candidate:
     return workers_pb2.Candidate(
         worker_id=candidate.worker_id,
         verdict=_VERDICTS[candidate.verdict],

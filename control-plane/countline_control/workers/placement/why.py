@@ -28,7 +28,7 @@ class CandidateVerdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class WorkerCandidate:
     """A worker, as the schedule sees it for a camera."""
 
     worker_id: str
@@ -48,7 +48,7 @@ class Placement:
     """None if no worker should hold the camera."""
     not_wanted: str
     """Why no worker should hold it; empty if one should."""
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[WorkerCandidate, ...]
     """Every worker, the holder first, then by id."""
 
 
@@ -81,7 +81,7 @@ def candidates(
     workers: Mapping[str, AssignableWorker],
     cordons: Mapping[str, Cordon | None],
     load: Mapping[str, int],
-) -> tuple[Candidate, ...]:
+) -> tuple[WorkerCandidate, ...]:
     """Judge every worker for a camera.
 
     Args:
@@ -98,7 +98,7 @@ def candidates(
         verdict = _verdict(worker_id, holder_id, following, workers, load)
         worker, count = workers[worker_id], load.get(worker_id, 0)
         words = _words(verdict, worker, cordons.get(worker_id), count)
-        found.append(Candidate(worker_id, verdict, count, worker.capacity, words))
+        found.append(WorkerCandidate(worker_id, verdict, count, worker.capacity, words))
     return tuple(found)
 
 

@@ -17,6 +17,7 @@ from countline_common.errors import CountlineError, InvalidInputError
 FOLDERS = {"--data", "--folder", "--repository", "--model-repository", "--work"}
 """Folders with contents of our own, which are replaced piece by piece (`countline_common.triton.storage`)."""
 READ = {
+    "apply --file",
     "audit protect --dsn-file",
     "context add --api-key-file",
     "context add --ca-file",
