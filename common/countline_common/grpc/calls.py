@@ -150,6 +150,27 @@ class _Call:
             REFUSED.labels(self._method).inc()
             raise
 
+    async def permitted(self, messages: "_Messages", *, streams: bool) -> Any:
+        """Return what the method takes, its one message or all of them, if the caller may send it.
+
+        The audit names what a known caller wanted, also if the caller may not call the method at all.
+
+        Raises:
+            CountlineError: the caller is refused, or the message is not one of the method.
+        """
+        try:
+            await self.authorize()
+        except CountlineError:
+            if self._audited is not None and _principal.get() is not None:
+                wanted = None
+                with contextlib.suppress(CountlineError):
+                    wanted = None if streams else await messages.only()
+                self._audited.resource = resource_of(self._audited.method, wanted)
+            raise
+        request = messages if streams else await messages.only()
+        await self.check_reach(None if streams else request)
+        return request
+
     async def check_reach(self, request: Any) -> None:
         """Check that the resource that a message names lies within the caller's reach; None for a stream.
 
@@ -353,7 +374,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Wraps the handler of every method: authorisation, time limits, errors, log and metrics.
 
     gRPC serves each method as one that takes a stream of messages, which is the same on the wire. gRPC waits without a
-    limit for the message of a method that takes one, and the caller is unknown meanwhile; here a caller is authorised
+    limit for the message of a method that takes one, and the caller is unknown meanwhile; here a caller is identified
     before its message is read, and a message has to arrive in time.
 
     Args:
@@ -380,9 +401,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             with _Call(method, context, self._rules) as call:
                 messages = _Messages(requests, self._rules.message_limit_s)
                 try:
-                    await call.authorize()
-                    request = messages if streams else await messages.only()
-                    await call.check_reach(None if streams else request)
+                    request = await call.permitted(messages, streams=streams)
                     async with asyncio.timeout(self._rules.call_limit_s):
                         response = await behaviour(request, context)
                 except BaseException as error:  # noqa: BLE001  (mapped to a status, or raised again)
@@ -397,9 +416,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             with _Call(method, context, self._rules) as call:
                 messages = _Messages(requests, self._rules.message_limit_s)
                 try:
-                    await call.authorize()
-                    request = messages if streams else await messages.only()
-                    await call.check_reach(None if streams else request)
+                    request = await call.permitted(messages, streams=streams)
                     answered = behaviour(request, context)
                     if hasattr(answered, "__aiter__"):
                         async with call.while_permitted(), contextlib.aclosing(answered) as responses:

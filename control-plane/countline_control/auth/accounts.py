@@ -48,7 +48,8 @@ class AccountMethods(PersonMethods):
             if self.oidc is not None and await oidc_store.identities_of(connection, before.user_id):
                 action = f"reset the password of user {before.username}, who is linked to the identity provider"
                 await self._check_may_log_in_as(connection, holder, action)
-            user = replace(before, password_hash=hashed, must_change_password=True, password_expires_at=until)
+            user = replace(before, password_hash=hashed, former_hashes=before.used_hashes)
+            user = replace(user, must_change_password=True, password_expires_at=until)
             user = await self._update_ending_sessions(connection, user)
             await self._record_user(connection, "password_reset", user, holder.name, before=before)
         self.password_changed(user.username)

@@ -31,6 +31,8 @@ LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_PASSWORD: Final = 1024
 """The time of hashing grows with the length."""
 
+FORMER_PASSWORDS: Final = 10
+"""So many passwords before the current one are not chosen again."""
 FREE_FAILURES: Final = 10
 """Wrong passwords for one user before waiting begins. An attempt counts as wrong until it has succeeded."""
 FREE_ADDRESS_FAILURES: Final = 50
@@ -91,6 +93,8 @@ class StoredUser:
     last_login_at: datetime | None = None
     service_account: bool = False
     """A user without a password, who works with API keys."""
+    former_hashes: tuple[str, ...] = ()
+    """Hashes of the passwords that the user chose before, the latest first."""
     second_factor: bool = False
     """Whether a login asks for a code too. `factor.store` changes it."""
     revision: int = 1
@@ -110,6 +114,12 @@ class StoredUser:
     def usable(self) -> tuple[Held, ...]:
         """What the user's keys may do now: only choose a password while a one-time password has to be replaced."""
         return (_OWN,) if self.must_change_password else self.held
+
+    @property
+    def used_hashes(self) -> tuple[str, ...]:
+        """Hashes of passwords that are not to be chosen again. A one-time password was not the user's choice."""
+        chosen = (self.password_hash,) if self.password_hash and not self.must_change_password else ()
+        return (*chosen, *self.former_hashes)[:FORMER_PASSWORDS]
 
     def must_set_up_factor(self, required: Collection[str]) -> bool:
         """Whether a role of the user requires a second factor, and the user has none."""

@@ -52,9 +52,7 @@ class ProfileMethods(SessionMethods):
             await self._check_current(user, request.current_password, context)
         names = (user.username, user.display_name, user.email.partition("@")[0])
         problems = await asyncio.to_thread(domain.password_problems, request.new_password, names, "new_password")
-        if not problems and await self._passwords.matches(user.password_hash, request.new_password):
-            problems = (FieldProblem("new_password", "is the current one"),)
-        if problems:
+        if problems := problems or await self._reuse_problems(user, request.new_password):
             raise InvalidInputError("the password cannot be changed", fields=problems)
         hashed = await self._passwords.hash(request.new_password)
         async with self._database.begin() as connection:
@@ -62,7 +60,8 @@ class ProfileMethods(SessionMethods):
             current = await self._self(connection, Permission.SELF_WRITE)
             if current.password_hash != user.password_hash:
                 raise InvalidInputError("the password was changed meanwhile", hint="log in again: countline login")
-            changed = replace(current, password_hash=hashed, must_change_password=False, password_expires_at=None)
+            changed = replace(current, password_hash=hashed, former_hashes=current.used_hashes)
+            changed = replace(changed, must_change_password=False, password_expires_at=None)
             keep = current_principal().session_id
             changed = await self._update_ending_sessions(connection, changed, keep=keep)
             before, after = user_message(current), user_message(changed)
@@ -101,6 +100,14 @@ class ProfileMethods(SessionMethods):
             await self._logout_everywhere(connection, user.user_id)
             await self.outbox.record(connection, place_of(user))
         return auth_pb2.LogoutEverywhereResponse()
+
+    async def _reuse_problems(self, user: StoredUser, password: str) -> tuple[FieldProblem, ...]:
+        if await self._passwords.matches(user.password_hash, password):
+            return (FieldProblem("new_password", "is the current one"),)
+        for former in user.former_hashes:
+            if await self._passwords.matches(former, password):
+                return (FieldProblem("new_password", "was used before; choose one that you have not had"),)
+        return ()
 
     async def _check_current(self, user: StoredUser, password: str, context: Context) -> None:
         """Check the current password; wrong ones count as failed logins, so that a stolen token cannot guess it."""

@@ -16,6 +16,7 @@ from countline_control.auth.tables import login_attempts, refresh_tokens, second
 _PROFILE: Final = (
     "username",
     "password_hash",
+    "former_hashes",
     "display_name",
     "email",
     "disabled_at",
@@ -38,6 +39,7 @@ _USERS: Final = select(users, _HAS_FACTOR)
 
 def _user(row: Mapping[str, Any], grants: Mapping[str, tuple[Grant, ...]]) -> StoredUser:
     columns = {name: row[name] for name in ("user_id", "created_at", *_PROFILE)}
+    columns["former_hashes"] = tuple(columns["former_hashes"])
     return StoredUser(**columns, second_factor=row["second_factor"], grants=grants.get(row["user_id"], ()))
 
 

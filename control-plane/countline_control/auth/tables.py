@@ -33,6 +33,8 @@ users = Table(
     # Case-folded: `Anna` and `anna` are one person.
     Column("username_key", String, nullable=False, unique=True),
     Column("password_hash", String, nullable=False),
+    # Hashes of the passwords before it, the latest first: none of them is chosen again.
+    Column("former_hashes", ARRAY(String), nullable=False, server_default=text("'{}'")),
     Column("created_at", _moment, nullable=False),
     Column("display_name", String, nullable=False, server_default=""),
     Column("email", String, nullable=False, server_default=""),

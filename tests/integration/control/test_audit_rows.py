@@ -27,6 +27,7 @@ from countline.v1.auth_pb2 import Role, User
 from countline.v1.cameras_pb2 import Camera, Site
 from countline_common.access.oidc_redirects import GATEWAY_CALLBACK
 from countline_common.access.vocabulary import NOT_WHILE_ACTING, PEOPLE
+from countline_common.audit.calls import resource_of
 from countline_common.grpc.tokens import RealCaller
 
 from .conftest import ADMIN_PASSWORD, Control
@@ -70,6 +71,9 @@ async def test_each_refused_call_leaves_one_row_and_no_read_leaves_any(control: 
                 assert row.outcome == code, f"{each.name}: {row}"
                 assert policy.public or row.actor.name == {"viewer": "vera", "admin": "ann"}[caller]
                 assert code == "OK" or row.problem
+                assert row.resource == resource_of(row.method, each.request()) or policy.public or code == "OK", (
+                    f"{caller} calling {each.name}: {row}"
+                )
                 assert code == "OK" or not row.changes
 
 

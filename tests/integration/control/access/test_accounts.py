@@ -88,6 +88,20 @@ async def test_a_password_that_cannot_be_taken_is_refused(auth: Auth, current: s
     await auth.login("verabellini")
 
 
+async def test_a_former_password_is_not_chosen_again_even_after_a_reset(auth: Auth) -> None:
+    user_id = (await auth.create("vera", "operator")).user_id
+    vera = await stub_of(auth, "vera")
+    await vera.ChangePassword(change(PASSWORD, NEW))
+    error = await refused(vera.ChangePassword(change(NEW, PASSWORD)))
+    assert "was used before" in error.fields[0].message
+    reset = await (await stub_of(auth)).ResetPassword(auth_pb2.ResetPasswordRequest(user_id=user_id))
+    vera = await stub_of(auth, "vera", reset.password)
+    for former in (NEW, PASSWORD):
+        error = await refused(vera.ChangePassword(change("", former)))
+        assert [problem.field for problem in error.fields] == ["new_password"]
+    await vera.ChangePassword(change("", "Quietly 3 geese cross"))
+
+
 async def test_a_stolen_token_cannot_guess_the_current_password(auth: Auth) -> None:
     vera = await stub_of(auth)
     errors = [await refused(vera.ChangePassword(change(f"guess {i}", NEW))) for i in range(domain.FREE_FAILURES + 1)]
