@@ -287,7 +287,7 @@ async def test_a_one_time_password_is_replaced_before_the_second_factor_is_set_u
     once = (await admin.ResetPassword(auth_pb2.ResetPasswordRequest(user_id=user.user_id))).password
     login = await by_password(auth, "vera", once)
     assert auth.verifier.verify(login.tokens.access_token).pending == "choose a password"
-    change = auth_pb2.ChangePasswordRequest(new_password=PASSWORD)
+    change = auth_pb2.ChangePasswordRequest(new_password="Quietly 3 geese cross")
     await auth.by(login.tokens.access_token).ChangePassword(change)
     then = await auth.refresh(login.tokens.refresh_token)
     assert auth.verifier.verify(then.access_token).pending == "set up a second factor"
