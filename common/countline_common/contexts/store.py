@@ -3,7 +3,6 @@
 Several commands may change it at once: each change holds a lock, and the file is replaced whole.
 """
 
-import fcntl
 import json
 import os
 import time
@@ -23,6 +22,7 @@ from countline_common.errors import (
     NotFoundError,
     UnavailableError,
 )
+from countline_common.files.locks import try_lock
 from countline_common.files.text_files import read_text
 from countline_common.secrets.secret_files import FOLDER_MODE, write_secret
 
@@ -148,7 +148,7 @@ class ContextStore:
         descriptor = os.open(self.folder / "contexts.lock", os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + LOCK_TIMEOUT_S
         try:
-            while not _locks(descriptor):
+            while not try_lock(descriptor):
                 if time.monotonic() > deadline:
                     raise UnavailableError(
                         "another command has been changing the contexts for too long", hint="try again"
@@ -157,14 +157,6 @@ class ContextStore:
             yield self.load()
         finally:
             os.close(descriptor)
-
-
-def _locks(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Logins as files of mode 0600, one per server."""
 
 import asyncio
-import fcntl
 import hashlib
 import json
 import os
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 import platformdirs
+
+from countline_common.files.locks import try_lock
 
 RENEWED_BEFORE_S: Final = 60.0
 """A token with less time left is renewed first."""
@@ -64,19 +65,11 @@ class LoginFile:
         descriptor = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + LOCK_TIMEOUT_S
         try:
-            while not _flock(descriptor) and time.monotonic() < deadline:  # noqa: ASYNC110  (held by another process)
+            while not try_lock(descriptor) and time.monotonic() < deadline:  # noqa: ASYNC110  (held by another process)
                 await asyncio.sleep(0.02)
             yield
         finally:
             os.close(descriptor)
-
-
-def _flock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -1,18 +1,7 @@
-from collections.abc import Iterator
-
 import pytest
+from tests.fixtures.cli.commands import leaves
 
-from countline_common.cli.app import Command, discover, load
-
-
-def leaves(name: str, command: Command) -> Iterator[tuple[str, Command]]:
-    """The commands below a command that have no commands of their own, with their full names."""
-    below = getattr(command, "commands", None)
-    if below is None:
-        yield name, command
-        return
-    for word, each in below.items():
-        yield from leaves(f"{name} {word}", each)
+from countline_common.cli.app import discover, load
 
 
 @pytest.mark.parametrize("name", sorted(discover()))

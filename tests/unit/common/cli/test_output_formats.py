@@ -1,17 +1,17 @@
 """`-o table|wide|json|yaml`: which commands have it, what it prints, and how commands end."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from tests.fixtures.cli.commands import leaves
 from typer.testing import CliRunner
 
 from countline.v1.cameras_pb2 import Camera
 from countline.v1.workers_pb2 import Worker
 from countline_common.cli import app as root
-from countline_common.cli.app import Command, app, discover, load
+from countline_common.cli.app import app, discover, load
 from countline_common.cli.output import LISTS
 from countline_common.cli.usage import CommandUsageError
 from countline_common.contexts.context import Context
@@ -32,15 +32,6 @@ def printed(*words: str) -> str:
     result = CliRunner().invoke(app, list(words))
     assert result.exit_code == 0, result.output
     return result.stdout
-
-
-def leaves(name: str, command: Command) -> Iterator[tuple[str, Command]]:
-    below = getattr(command, "commands", None)
-    if below is None:
-        yield name, command
-        return
-    for word, each in below.items():
-        yield from leaves(f"{name} {word}", each)
 
 
 def test_every_command_that_lists_or_shows_as_json_has_the_option() -> None:

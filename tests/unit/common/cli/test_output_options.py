@@ -5,13 +5,14 @@ A new option with a path fails `test_every_path_of_a_command_is_listed` until it
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.fixtures.cli.commands import leaves
 from typer.testing import CliRunner
 
-from countline_common.cli.app import Command, app, discover, load
+from countline_common.cli.app import app, discover, load
 from countline_common.errors import CountlineError, InvalidInputError
 
 FOLDERS = {"--data", "--folder", "--repository", "--model-repository", "--work"}
@@ -78,15 +79,6 @@ WRITTEN = {
     "replay --trajectories": (REPLAY, ("boxes.jsonl",)),
 }
 """For each option that names a file to write: the command without it, and the files that the command reads."""
-
-
-def leaves(name: str, command: Command) -> Iterator[tuple[str, Command]]:
-    below = getattr(command, "commands", None)
-    if below is None:
-        yield name, command
-        return
-    for word, each in below.items():
-        yield from leaves(f"{name} {word}", each)
 
 
 def paths_of_all_commands() -> set[str]:
