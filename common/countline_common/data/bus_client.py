@@ -134,13 +134,19 @@ class BusClient(Client):
         record_problem(self.part, problem)
 
     async def may_publish(self, subject: str) -> bool:
-        """Ask NATS whether this user may publish on a subject. True if NATS does not say: it is then tried."""
+        """Ask NATS whether this user may publish on a subject. True if NATS cannot say: it is then tried.
+
+        Raises:
+            TimeoutError: NATS does not answer.
+        """
         try:
             answer = json.loads((await self.request(USER_INFO, timeout=USER_INFO_TIMEOUT_S)).data)
             rights = (answer["data"].get("permissions") or {}).get("publish") or {}
             allowed, denied = rights.get("allow"), rights.get("deny") or ()
             return (allowed is None or _matches(subject, allowed)) and not _matches(subject, denied)
-        except (nats.errors.Error, OSError, TimeoutError, ValueError, LookupError, AttributeError):
+        except TimeoutError:
+            raise
+        except (nats.errors.Error, OSError, ValueError, LookupError, AttributeError):
             return True
 
     async def close(self) -> None:

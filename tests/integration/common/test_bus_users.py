@@ -190,6 +190,13 @@ async def test_what_a_part_may_do_is_asked_of_nats(nats_server: NatsServer) -> N
         assert await client.may_publish("$JS.API.STREAM.DELETE.AUDIT")
 
 
+async def test_a_server_that_does_not_answer_in_time_permits_nothing(nats_server: NatsServer) -> None:
+    """It was taken for a yes: under load a part tried to make a stream that it may not make, and was unhealthy."""
+    async with connected(nats_server, API) as client:
+        with nats_server.stalled(), pytest.raises(TimeoutError):
+            await client.may_publish("$JS.API.STREAM.CREATE.COUNTS")
+
+
 async def test_each_user_publishes_on_the_subjects_of_its_part(streams: NatsServer) -> None:
     own = {
         CONTROL: ("countline.domain.user.created", "countline.audit.rows.auth", "countline.audit.checkpoints.rows"),
