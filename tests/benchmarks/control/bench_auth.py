@@ -20,7 +20,6 @@ import collections
 import contextlib
 import itertools
 import os
-import socket
 import statistics
 import sys
 import tempfile
@@ -39,6 +38,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path.append(str(REPOSITORY))
 
 from tests.fixtures.nats import NatsServer  # noqa: E402
+from tests.fixtures.ports import free_ports  # noqa: E402
 from tests.fixtures.postgres import PostgresServer  # noqa: E402
 
 from countline_common.access.camera_sites import CameraSites  # noqa: E402
@@ -98,11 +98,7 @@ async def running(folder: Path) -> AsyncIterator[tuple[dict[str, str], str]]:
 
 
 def _free_addresses() -> list[str]:
-    with contextlib.ExitStack() as opened:
-        sockets = [opened.enter_context(socket.socket()) for _ in range(len(LISTENERS) + 2)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    return [f"127.0.0.1:{port}" for port in free_ports(len(LISTENERS) + 2)]
 
 
 def _environment(folder: Path, addresses: dict[str, str], dsn: dict[str, str], nats_url: str) -> dict[str, str]:

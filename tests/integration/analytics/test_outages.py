@@ -17,6 +17,7 @@ from tests.fixtures.analytics.page import Page, connected, now_records, receive
 from tests.fixtures.analytics.stack import Stack, publish, until
 from tests.fixtures.forked.command import KILL, countline
 from tests.fixtures.nats import NatsServer
+from tests.fixtures.ports import free_port
 from tests.fixtures.postgres import PostgresServer
 
 from countline_analytics.ingest.consumer import DURABLE
@@ -211,7 +212,7 @@ async def test_readiness_says_what_is_missing(
 ) -> None:
     dsn = own_postgres.create_database()
     ingest = IngestProcess(dsn, nats_server.url, tmp_path / "ingest.log")
-    port = _free_port()
+    port = free_port()
     ingest._environment["COUNTLINE_HEALTH_ADDRESS"] = f"127.0.0.1:{port}"
     await ingest.start()
 
@@ -235,14 +236,6 @@ async def test_readiness_says_what_is_missing(
     own_postgres.start()
     await until(ready)
     assert await ingest.stop() == 0
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -283,7 +276,7 @@ async def test_the_api_process_sends_pages_away_and_stops_when_asked(
 ) -> None:
     private, public = generate_key_pair()
     (tmp_path / "key.pub").write_bytes(public)
-    port = _free_port()
+    port = free_port()
     environment = {
         "COUNTLINE_ANALYTICS_DSN": plain_dsn,
         "COUNTLINE_NATS_URL": nats_server.url,

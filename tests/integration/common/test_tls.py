@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import text
 from tests.fixtures.local.processes import wait_until
 from tests.fixtures.nats import NatsServer as PlainNatsServer
+from tests.fixtures.ports import free_port, free_ports
 
 from countline_common.data import bus, database
 from countline_common.errors import CountlineError, InvalidInputError, UnavailableError
@@ -183,12 +184,7 @@ class TestGrpc:
 
 @asynccontextmanager
 async def running_nats(folder: Path, files: TlsFiles) -> AsyncIterator[tuple[NatsServer, asyncio.subprocess.Process]]:
-    ports = []
-    for _ in range(2):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
-    server = NatsServer(folder / "nats", *ports, folder / "credentials", files)
+    server = NatsServer(folder / "nats", *free_ports(2), folder / "credentials", files)
     server.prepare()
     process = await asyncio.create_subprocess_exec(*server.argv(), env=server.env(), stderr=asyncio.subprocess.DEVNULL)
     try:
@@ -274,11 +270,8 @@ class TlsPostgres(embedded.PostgresServer):
 def tls_postgres(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsPostgres]:
     if not SYSTEM_POSTGRES.is_dir():
         pytest.skip("the PostgreSQL of the wheel has no TLS, and the Debian package postgresql-15 is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     folder = tmp_path_factory.mktemp("pg")
-    server = TlsPostgres(folder, port, authority.files("postgres"))
+    server = TlsPostgres(folder, free_port(), authority.files("postgres"))
     server.prepare()
     command = ["setpriv", "--pdeathsig=INT", "--", *server.argv(), "-c", "fsync=off"]
     process = server.process = subprocess.Popen(command, env=server.env(), stderr=subprocess.DEVNULL)

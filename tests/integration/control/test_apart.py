@@ -14,6 +14,7 @@ import pytest
 from aiohttp import ClientError, ClientSession
 from tests.fixtures.control.fake_workers import create_camera, eventually, working
 from tests.fixtures.forked.command import KILL, countline
+from tests.fixtures.ports import free_port, free_ports
 from tests.fixtures.postgres import PostgresServer
 
 from countline.v1 import auth_pb2, auth_pb2_grpc, cameras_pb2
@@ -30,22 +31,12 @@ from .conftest import ADMIN_PASSWORD, Control
 from .test_workers import _is
 
 
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 class Apart:
     """Four processes that talk over gRPC."""
 
     def __init__(self, dsn: str, keys: tuple[Path, Path], folder: Path) -> None:
         names = ("auth", "cameras", "models", "workers")
-        self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(names, _free_ports(4), strict=True)}
+        self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(names, free_ports(4), strict=True)}
         self.signer = tokens.TokenSigner.from_file(keys[0])
         token = folder / "service-token"
         permissions = frozenset({"camera:read", "model:read", "worker:read", "camera:secrets"})
@@ -180,7 +171,7 @@ async def test_a_service_that_waits_for_its_database_says_so_and_stops_when_aske
     keys: tuple[Path, Path], tmp_path: Path
 ) -> None:
     apart = Apart("postgresql://postgres:pw-of-the-database@127.0.0.1:1/x", keys, tmp_path)
-    (port,) = _free_ports(1)
+    port = free_port()
     apart.environment["COUNTLINE_HEALTH_ADDRESS"] = f"127.0.0.1:{port}"
     await apart.start("cameras")
     async with ClientSession() as http:
@@ -195,7 +186,7 @@ async def test_probes_and_metrics_follow_the_services(
     own_postgres: PostgresServer, keys: tuple[Path, Path], tmp_path: Path
 ) -> None:
     apart = Apart(own_postgres.create_database(), keys, tmp_path)
-    (port,) = _free_ports(1)
+    port = free_port()
     apart.environment["COUNTLINE_HEALTH_ADDRESS"] = f"127.0.0.1:{port}"
     await apart.start("auth")
     async with ClientSession() as http, grpc.aio.insecure_channel(apart.addresses["auth"]) as channel:

@@ -16,6 +16,7 @@ from tests.fixtures.control.audit import written_rows
 from tests.fixtures.control.fake_workers import FakeWorker, create_camera, eventually, status_of, working
 from tests.fixtures.forked.command import COUNTLINE
 from tests.fixtures.nats import NatsServer
+from tests.fixtures.ports import free_ports
 
 from countline.v1 import cameras_pb2, workers_pb2
 from countline_common.grpc import tokens
@@ -25,7 +26,6 @@ from countline_control.workers.lease import FREE_AFTER_S, LeaseLostError, LeaseW
 from countline_control.workers.lease_store import StoredLease
 
 from .conftest import ADMIN_PASSWORD, MASTER_KEY, Control
-from .test_apart import _free_ports
 
 TAKEN_OVER_S = 10.0
 SERVICES = ("auth", "cameras", "models", "workers")
@@ -35,7 +35,7 @@ class Copy:
     """One process of the control-plane with all services."""
 
     def __init__(self, dsn: str, keys: tuple[Path, Path], nats_url: str, folder: Path) -> None:
-        *ports, self.health = _free_ports(5)
+        *ports, self.health = free_ports(5)
         self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(SERVICES, ports, strict=True)}
         folder.mkdir()
         password = folder / "admin-password"

@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ import pytest
 from aiohttp import web
 from tests.fixtures.docker.engine import DOCKER, make_certificate
 from tests.fixtures.docker.gateway_routes import ROUTES_FILE, configuration
+from tests.fixtures.ports import free_port
 
 from countline_analytics.api.services import http_methods
 from countline_analytics.api.time_limits import time_limit
@@ -80,12 +80,6 @@ def test_nginx_waits_longer_than_the_api_for_every_route():
 
 def test_the_api_waits_longer_than_the_service_for_changes_of_models():
     assert time_limit("/api/v1/ai-models/{model_id}", "PATCH").seconds > MODEL_CALL_LIMIT_S
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 The monitor of NATS shows clients, accounts and streams, and knows no login."""
 
 import asyncio
-import socket
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ import aiohttp
 import nats
 import pytest
 from tests.fixtures.analytics.stack import until
+from tests.fixtures.ports import free_ports
 
 from countline_common.data import bus
 from countline_common.data.bus_client import NotPermittedError
@@ -21,16 +21,6 @@ from countline_common.secrets.secret_files import write_secret
 from countline_local.parts.nats import NatsServer
 
 PAGES = ("", "connz", "varz", "jsz", "subsz", "routez", "accountz", "healthz", "stacksz", "debug/pprof/")
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
@@ -15,19 +14,13 @@ from typing import IO
 
 import psycopg
 import pytest
+from tests.fixtures.ports import free_port
 
 from countline_common.errors import UnavailableError
 from countline_local.parts.postgres import DATABASES, PostgresServer
 from countline_local.supervision.process_user import is_reachable
 
 MARKER = "$argon2id$v=19$m=65536$planted"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,11 @@
 """A service without NATS goes on with the tokens' own end, and its health says so."""
 
-import socket
-
 import aiohttp
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.fixtures.analytics.stack import until
 from tests.fixtures.nats import NatsServer
+from tests.fixtures.ports import free_port
 
 from countline.v1 import cameras_pb2
 from countline_common.grpc.server import REVOCATIONS
@@ -15,12 +14,6 @@ from countline_local.parts.http_check import http_remarks
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def grpc_health(channel: grpc.aio.Channel, service: str) -> int:

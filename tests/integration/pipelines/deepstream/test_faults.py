@@ -4,7 +4,6 @@ import gc
 import os
 import random
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from tests.fixtures.examples import rounds
 from tests.fixtures.pipelines.deepstream_bench import Bench, deepstream_plane, plan
 from tests.fixtures.pipelines.memory import Memory
 from tests.fixtures.pipelines.metrics import series_of
+from tests.fixtures.ports import free_ports
 from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer, start_triton
 
@@ -65,14 +65,6 @@ def goes_on(bench: Bench, *cameras: str) -> None:
     """Wait until each of the cameras has counted more than it had."""
     before = {camera: counted(bench, camera) for camera in cameras}
     bench.wait_for(lambda: all(counted(bench, camera) > before[camera] + 3 for camera in cameras), 60)
-
-
-def free_ports() -> tuple[int, int, int]:
-    """For a Triton that is not there yet."""
-    with socket.socket() as http, socket.socket() as grpc, socket.socket() as metrics:
-        for probe in (http, grpc, metrics):
-            probe.bind(("127.0.0.1", 0))
-        return http.getsockname()[1], grpc.getsockname()[1], metrics.getsockname()[1]
 
 
 @pytest.fixture
@@ -121,7 +113,7 @@ def test_a_triton_that_is_not_ready_at_the_start_is_waited_for(
 ) -> None:
     """nvinferserver does not start without it, so nothing is made before the model answers."""
     repository = write_blob_repository(tmp_path / "models")
-    ports = free_ports()
+    ports = free_ports(3)
     with deepstream_plane(f"127.0.0.1:{ports[1]}", tmp_path) as bench:
         bench.plane.add_camera(plan("cam", clip))
         bench.wait_for(lambda: bench.condition("cam").fault is not None)
