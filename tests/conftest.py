@@ -27,6 +27,7 @@ pytest_plugins = [
         if path.stem != "__init__"
     ),
     "tests.fixtures.analytics.redis",
+    "tests.fixtures.models.service_double",
     "tests.fixtures.oidc.provider",
     "tests.fixtures.pipelines.workers",  # last: it imports others, which pytest must register first
 ]

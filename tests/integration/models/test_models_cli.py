@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from tests.fixtures.forked.command import countline
-from tests.fixtures.models_double import NOW, ModelsShell
+from tests.fixtures.models.service_double import NOW, ModelsShell
 
 from countline.v1 import models_pb2
 from countline.v1.models_pb2 import DeployHeader, Trial, TrialBucket, TrialComparison
