@@ -37,8 +37,8 @@ from countline.v1 import auth_pb2, auth_pb2_grpc, cameras_pb2, cameras_pb2_grpc
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path.append(str(REPOSITORY))
 
+from tests.fixtures.local.ports import free_ports  # noqa: E402
 from tests.fixtures.nats import NatsServer  # noqa: E402
-from tests.fixtures.ports import free_ports  # noqa: E402
 from tests.fixtures.postgres import PostgresServer  # noqa: E402
 
 from countline_common.access.camera_sites import CameraSites  # noqa: E402

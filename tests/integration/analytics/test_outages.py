@@ -16,8 +16,8 @@ from tests.fixtures.analytics.factory import NOON, crossing, record, subject
 from tests.fixtures.analytics.page import Page, connected, now_records, receive
 from tests.fixtures.analytics.stack import Stack, publish, until
 from tests.fixtures.forked.command import KILL, countline
+from tests.fixtures.local.ports import free_port
 from tests.fixtures.nats import NatsServer
-from tests.fixtures.ports import free_port
 from tests.fixtures.postgres import PostgresServer
 
 from countline_analytics.ingest.consumer import DURABLE

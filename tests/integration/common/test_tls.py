@@ -18,9 +18,9 @@ import psycopg
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import text
+from tests.fixtures.local.ports import free_port, free_ports
 from tests.fixtures.local.processes import wait_until
 from tests.fixtures.nats import NatsServer as PlainNatsServer
-from tests.fixtures.ports import free_port, free_ports
 
 from countline_common.data import bus, database
 from countline_common.errors import CountlineError, InvalidInputError, UnavailableError

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import ClientError, ClientSession
 from tests.fixtures.control.fake_workers import create_camera, eventually, working
 from tests.fixtures.forked.command import KILL, countline
-from tests.fixtures.ports import free_port, free_ports
+from tests.fixtures.local.ports import free_port, free_ports
 from tests.fixtures.postgres import PostgresServer
 
 from countline.v1 import auth_pb2, auth_pb2_grpc, cameras_pb2

@@ -15,8 +15,8 @@ from aiohttp import ClientSession
 from tests.fixtures.control.audit import written_rows
 from tests.fixtures.control.fake_workers import FakeWorker, create_camera, eventually, status_of, working
 from tests.fixtures.forked.command import COUNTLINE
+from tests.fixtures.local.ports import free_ports
 from tests.fixtures.nats import NatsServer
-from tests.fixtures.ports import free_ports
 
 from countline.v1 import cameras_pb2, workers_pb2
 from countline_common.grpc import tokens

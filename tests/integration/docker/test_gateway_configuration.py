@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from tests.fixtures.docker.engine import DOCKER, make_certificate
 from tests.fixtures.docker.gateway_routes import ROUTES_FILE, configuration
-from tests.fixtures.ports import free_port
+from tests.fixtures.local.ports import free_port
 
 from countline_analytics.api.services import http_methods
 from countline_analytics.api.time_limits import time_limit

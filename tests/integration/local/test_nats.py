@@ -12,7 +12,7 @@ import aiohttp
 import nats
 import pytest
 from tests.fixtures.analytics.stack import until
-from tests.fixtures.ports import free_ports
+from tests.fixtures.local.ports import free_ports
 
 from countline_common.data import bus
 from countline_common.data.bus_client import NotPermittedError

@@ -14,7 +14,7 @@ from typing import IO
 
 import psycopg
 import pytest
-from tests.fixtures.ports import free_port
+from tests.fixtures.local.ports import free_port
 
 from countline_common.errors import UnavailableError
 from countline_local.parts.postgres import DATABASES, PostgresServer

@@ -4,8 +4,8 @@ import aiohttp
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.fixtures.analytics.stack import until
+from tests.fixtures.local.ports import free_port
 from tests.fixtures.nats import NatsServer
-from tests.fixtures.ports import free_port
 
 from countline.v1 import cameras_pb2
 from countline_common.grpc.server import REVOCATIONS

@@ -17,10 +17,10 @@ from tests.doubles.deepstream import Installed
 from tests.doubles.deepstream.ledger import Alive
 from tests.fixtures.clips import Pass, render, write_blob_repository
 from tests.fixtures.examples import rounds
+from tests.fixtures.local.ports import free_ports
 from tests.fixtures.pipelines.deepstream_bench import Bench, deepstream_plane, plan
 from tests.fixtures.pipelines.memory import Memory
 from tests.fixtures.pipelines.metrics import series_of
-from tests.fixtures.ports import free_ports
 from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer, start_triton
 
