@@ -5,12 +5,14 @@ session ends.
 """
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
+import asyncio
 import math
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,6 +45,8 @@ class SessionMethods(AuthBase):
         super().__init__(*args, **options)
         self._limiter = LoginLimiter(self._database, self._clock)
         self.passwords_for = PasswordLogins.EVERYONE
+        self._refreshes = WeakValueDictionary[bytes, asyncio.Lock]()
+        """Held by the refresh of a token; the others that bring the same token wait for it."""
 
     async def Login(self, request: auth_pb2.LoginRequest, context: Context) -> auth_pb2.LoginResponse:
         self._check_password_login()
@@ -73,8 +77,11 @@ class SessionMethods(AuthBase):
     ) -> auth_pb2.RefreshTokenResponse:
         stolen = False
         tokens: IssuedTokens | None = None
-        async with self._database.begin() as connection:
-            hashed = hash_of(request.refresh_token)
+        hashed = hash_of(request.refresh_token)
+        # The tabs of a browser refresh one token at once. They wait for its row here, without a connection each: a
+        # hundred would hold all connections of the service.
+        turn = self._refreshes.setdefault(hashed, asyncio.Lock())
+        async with turn, self._database.begin() as connection:
             token = await store.lock_token(connection, hashed)
             if token is not None and self._is_good(token):
                 stolen = self._is_reused(token.used_at)

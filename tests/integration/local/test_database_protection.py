@@ -133,6 +133,7 @@ async def test_the_migration_leaves_a_protected_audit_to_its_protection(running:
     server = postgres_server(system)
     execute(server, "auth", "UPDATE auth.alembic_version SET version_num = '0010'")
     execute(server, "auth", "ALTER TABLE auth.login_attempts ALTER failures TYPE integer")
+    execute(server, "auth", "ALTER TABLE auth.users DROP COLUMN former_hashes")
     execute(server, "auth", EARLIER)
     await migrate(server.dsn("auth"), "countline_control.auth", "auth")
     with psycopg.connect(server.dsn("auth")) as connection:

@@ -3,10 +3,12 @@
 import asyncio
 
 import pytest
+from sqlalchemy import select, text
 from tests.fixtures.control.auth import PASSWORD, Auth, refused
 
 from countline.v1 import auth_pb2
 from countline_common.access.vocabulary import PEOPLE
+from countline_common.data.database import POOL_OVERFLOW, POOL_SIZE
 from countline_common.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -129,6 +131,24 @@ async def test_a_refresh_whose_answer_was_lost_may_be_repeated_for_a_while(auth:
     auth.clock.now += domain.REUSE_GRACE_S - 1
     again = await auth.refresh(first.refresh_token)
     await auth.refresh(again.refresh_token)
+
+
+async def test_refreshes_of_one_token_that_wait_keep_nobody_else_out(auth: Auth) -> None:
+    """The tabs of a browser refresh at once. Each held a connection to the database while it waited for the others."""
+    token = (await auth.login()).refresh_token
+    async with auth.database.begin() as connection:
+        await connection.execute(select(refresh_tokens).with_for_update())
+        waiting = [asyncio.create_task(auth.refresh(token)) for _ in range(POOL_SIZE + POOL_OVERFLOW)]
+        await _wait_for_a_lock(auth)
+        await auth.login()
+    assert len({each.refresh_token for each in await asyncio.gather(*waiting)}) == len(waiting)
+
+
+async def _wait_for_a_lock(auth: Auth) -> None:
+    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    async with asyncio.timeout(30), auth.database.begin() as connection:
+        while not await connection.scalar(waits):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_refresh_token_that_comes_again_later_ends_the_whole_session(auth: Auth) -> None:
