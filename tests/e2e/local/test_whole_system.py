@@ -92,6 +92,19 @@ async def test_what_is_counted_is_true_on_every_camera(system: System) -> None:
     assert sum(line["in"]["true"] + line["out"]["true"] for lines in results.values() for line in lines.values()) > 0
 
 
+@pytest.fixture(scope="module")
+def one_camera(request: pytest.FixtureRequest, system: System) -> None:
+    """Pauses all cameras but one: that parts come back needs no more, and four take all of two processors.
+
+    The tests of acceptance need all, since they hold the counts of each to its truth.
+    """
+    if any(item.get_closest_marker("acceptance") for item in request.session.items):
+        return
+    for camera in sorted(CAMERAS - {"street"}):
+        assert system.run("cameras", "pause", camera, command=countline()).returncode == 0
+
+
+@pytest.mark.usefixtures("one_camera")
 @pytest.mark.parametrize("name", ["worker", "ingest", "api", "control", "nats", "triton", "postgres"])
 async def test_a_part_that_is_killed_comes_back_and_crossings_go_on(system: System, name: str) -> None:
     before = system.part(name)
