@@ -160,6 +160,24 @@ async def test_health_follows_the_service(answering: Answering) -> None:
     seen.cancel()
 
 
+async def test_services_that_share_a_check_are_checked_once() -> None:
+    """The eight services of auth each took a connection to the database, every second."""
+    checks = [0, 0]
+
+    async def check(index: int) -> None:
+        checks[index] += 1
+
+    shared, own = partial(check, 0), partial(check, 1)
+    services = tuple(Service(f"countline.v1.{n}", lambda _: None, own if n == "C" else shared) for n in "ABC")
+    async with GrpcServer("127.0.0.1:0", services, TokenVerifier(generate_key_pair()[1])) as server:
+        assert checks == [1, 1]
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            for service in services:
+                answer = await stub.Check(health_pb2.HealthCheckRequest(service=service.name), timeout=WAIT_S)
+                assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
 async def test_what_is_under_way_when_the_server_stops_is_finished(answering: Answering) -> None:
     private, public = generate_key_pair()
     other, started = Answering(), asyncio.Event()
