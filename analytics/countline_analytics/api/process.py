@@ -202,7 +202,8 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
         upstreams[CAMERA_SERVICE] = DetailedCameras(upstreams[CAMERA_SERVICE], details, parts.verifier)
         current = _follow_settings(settings, parts)
         api = Api(http_methods(), upstreams, parts.verifier, hub, _protection(settings, parts.rates, current))
-        changes = follow_changes(parts.bus, directory.forget)
+
+        changes = follow_changes(parts.bus, lambda _: directory.forget(), statuses.announced)
         revocations = RevocationFeed(lambda: parts.bus.jetstream, parts.verifier.revocations)
         feeds = PartFeeds(parts.reported(), "api", lambda: parts.bus.jetstream, current)
         work = (statuses.run(), changes, revocations.run(), feeds.run(), relay.run())

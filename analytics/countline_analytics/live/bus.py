@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any, Final
 
 import nats.errors
@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from countline.v1 import events_pb2, workers_pb2
+from countline.v1 import cameras_pb2, events_pb2, workers_pb2
 from countline_common.data import bus
 from countline_common.data.bus_client import BusClient
 from countline_common.errors import CountlineError, UnavailableError
@@ -32,6 +32,10 @@ from countline_common.tls.files import TlsFiles
 
 KEEP_ALIVE_PERIOD_S: Final = 2.0
 STATUS_SUBJECT: Final = "countline.status.*"
+CAMERA_CREATED: Final = bus.domain_subject("camera", "created")
+CAMERA_DELETED: Final = bus.domain_subject("camera", "deleted")
+MOST_DELETED: Final = 10_000
+"""Deleted cameras whose late statuses are left out; of more, the earliest are forgotten."""
 READ_AT_ONCE: Final = 500
 READ_WAIT_S: Final = 1.0
 CHECK_PERIOD_S: Final = 1.0
@@ -105,16 +109,21 @@ class LiveBus:
             raise UnavailableError("NATS is not connected")
 
 
-async def follow_changes(live_bus: LiveBus, changed: Callable[[], None]) -> None:
-    """Call `changed` at each announcement of a changed camera or site, until cancelled. An announcement may be lost."""
+async def follow_changes(live_bus: LiveBus, *takes: Callable[[Msg], None]) -> None:
+    """Pass on each announcement of a changed camera or site, until cancelled. An announcement may be lost."""
 
-    async def announced(_: Msg) -> None:
-        changed()
+    async def announced(message: Msg) -> None:
+        for take in takes:
+            take(message)
 
-    client = await live_bus.client()
-    for aggregate in ("camera", "site"):
-        await client.subscribe(bus.domain_subject(aggregate, "any").replace("any", "*"), cb=announced)
-    await asyncio.Event().wait()
+    while not live_bus.has_ended:
+        with contextlib.suppress(nats.errors.Error, OSError, UnavailableError):  # it was closed at that moment
+            client = await live_bus.client()
+            for aggregate in ("camera", "site"):
+                await client.subscribe(bus.domain_subject(aggregate, "any").replace("any", "*"), cb=announced)
+            while not client.is_closed:  # noqa: ASYNC110  # nats-py has no event that comes for certain
+                await asyncio.sleep(CHECK_PERIOD_S)
+        await asyncio.sleep(CHECK_PERIOD_S)
 
 
 class Relay:
@@ -235,17 +244,40 @@ class StatusBoard:
     def __init__(self, live_bus: LiveBus) -> None:
         self._bus = live_bus
         self._last: dict[str, str] = {}
+        self._deleted: dict[str, None] = {}
         self._listeners: set[Callable[[str], None]] = set()
 
-    def subscribe(self, put: Callable[[str], None]) -> None:
-        """Send the last status of every camera, and then each change."""
+    def subscribe(self, put: Callable[[str], None], current: Container[str]) -> None:
+        """Send the last status of every current camera, and then each change.
+
+        Args:
+            put: takes the messages. Must not block.
+            current: ids of the cameras that exist. The stream keeps the last status of a deleted camera.
+        """
         self._listeners.add(put)
-        for message in self._last.values():
-            put(message)
+        for camera_id, message in self._last.items():
+            if camera_id in current:
+                put(message)
 
     def unsubscribe(self, put: Callable[[str], None]) -> None:
         """Stop sending changes."""
         self._listeners.discard(put)
+
+    def announced(self, message: Msg) -> None:
+        """Take a domain event: a worker may report a camera for a moment after its deletion."""
+        if message.subject not in {CAMERA_CREATED, CAMERA_DELETED}:
+            return
+        try:
+            camera_id = cameras_pb2.Camera.FromString(message.data).camera_id
+        except DecodeError:
+            _log.warning("status.undecodable", subject=message.subject)
+            return
+        self._deleted.pop(camera_id, None)
+        if message.subject == CAMERA_DELETED:
+            self._last.pop(camera_id, None)
+            self._deleted[camera_id] = None
+            if len(self._deleted) > MOST_DELETED:
+                del self._deleted[next(iter(self._deleted))]
 
     async def run(self) -> None:
         """Follow statuses until cancelled. Each (re)connection reads the last status of every camera."""
@@ -302,6 +334,8 @@ class StatusBoard:
             report = workers_pb2.CameraReport.FromString(message.data)
         except DecodeError:
             _log.warning("status.undecodable", subject=message.subject)
+            return
+        if report.camera_id in self._deleted:
             return
         text = json.dumps({"type": "status", "camera_id": report.camera_id, "observed": to_json(report.observed)})
         if self._last.get(report.camera_id) != text:

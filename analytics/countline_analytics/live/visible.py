@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from countline_analytics.directory import CameraDirectory
+from countline_analytics.directory import CameraDirectory, Cameras
 from countline_analytics.questions.callers import Caller
 from countline_common.errors import UnavailableError
 from countline_common.grpc.authorization import bearer
@@ -52,12 +52,22 @@ class VisibleCameras:
         """
         if self.is_open:
             return False
+        before, self._cameras = self._cameras, frozenset(await self._known())
+        return self._cameras != before
+
+    async def current(self) -> frozenset[str]:
+        """Return the cameras within reach that exist; while the camera service is away, deleted ones too.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        return frozenset(name for name, camera in (await self._known()).items() if camera.current)
+
+    async def _known(self) -> Cameras:
         try:
-            found = frozenset(await self._directory.cameras(self._caller))
+            return await self._directory.cameras(self._caller)
         except (DBAPIError, PoolTimeoutError, OSError) as error:
             raise UnavailableError("the database does not answer", hint="try again later") from error
-        before, self._cameras = self._cameras, found
-        return found != before
 
     def shows(self, camera_id: str) -> bool:
         """Whether the client may see a camera."""

@@ -284,6 +284,7 @@ class _Connection:
             raise InvalidInputError(
                 "`after` must be the sequence number of a crossing", hint="leave it out for a snapshot"
             )
+        current = await window.current() if kind == "status" else frozenset()
         await self._unsubscribe(channel)
         if kind == "counts":
             view = CountsView(window, self._queue.put, after)
@@ -292,7 +293,7 @@ class _Connection:
         elif kind == "status":
             put = window.statuses(self._queue.put)
             self._leave[channel] = _later(self._hub.statuses.unsubscribe, put)
-            self._hub.statuses.subscribe(put)
+            self._hub.statuses.subscribe(put, current)
         else:
             self._watch(channel)
 

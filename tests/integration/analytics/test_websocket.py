@@ -8,12 +8,17 @@ import time
 from collections.abc import Callable
 
 import nats
+import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
+from nats.js import JetStreamContext
+from tests.fixtures.analytics.cameras import add_camera, add_places
 from tests.fixtures.analytics.factory import NOON, crossing, record
 from tests.fixtures.analytics.page import Page, connected, now_records, receive
 from tests.fixtures.analytics.stack import Stack, until
 
 from countline.v1 import cameras_pb2, events_pb2, workers_pb2
+from countline_analytics.live.bus import CAMERA_DELETED
+from countline_common.access.scopes import EVERYTHING, Scope
 from countline_common.data import bus
 from countline_common.resilience.vitality import faults
 from countline_common.times import rfc3339, to_timestamp
@@ -186,23 +191,58 @@ async def test_boxes_come_to_those_who_watch(stack: Stack) -> None:
     await worker.close()
 
 
+async def report(js: JetStreamContext, camera_id: str, state: cameras_pb2.ObservedState) -> None:
+    """Publish a status, as a worker does."""
+    status = cameras_pb2.CameraObservation(state=state, worker_id="worker-1")
+    message = workers_pb2.CameraReport(camera_id=camera_id, epoch=1, observed=status)
+    await js.publish(bus.status_subject(camera_id), message.SerializeToString())
+
+
 async def test_the_last_status_of_a_camera_comes_at_once_and_each_new_one_after_it(stack: Stack) -> None:
+    await add_camera(stack, "cam-1")
     worker = await nats.connect(stack.nats_url)
     js = worker.jetstream()
     await bus.ensure_streams(js)
-
-    async def report(state: cameras_pb2.ObservedState) -> None:
-        status = cameras_pb2.CameraObservation(state=state, worker_id="worker-1")
-        message = workers_pb2.CameraReport(camera_id="cam-1", epoch=1, observed=status)
-        await js.publish(bus.status_subject("cam-1"), message.SerializeToString())
-
-    await report(cameras_pb2.OBSERVED_STATE_STARTING)
+    await report(js, "cam-1", cameras_pb2.OBSERVED_STATE_STARTING)
     async with connected(stack) as socket:
         await socket.send_json({"type": "subscribe", "channel": "status"})
         message = await receive(socket)
         assert (message["camera_id"], message["observed"]["state"]) == ("cam-1", "starting")
-        await report(cameras_pb2.OBSERVED_STATE_RUNNING)
+        await report(js, "cam-1", cameras_pb2.OBSERVED_STATE_RUNNING)
         assert (await receive(socket))["observed"]["state"] == "running"
+    await worker.close()
+
+
+async def _heard(stack: Stack, js: JetStreamContext, token: str) -> set[str]:
+    """Cameras whose statuses a new client receives, up to two new ones of cam-0."""
+    async with connected(stack, token=token) as socket:
+        await socket.send_json({"type": "subscribe", "channel": "status"})
+        await socket.send_json({"type": "ping"})
+        heard = set()
+        while (message := await receive(socket))["type"] != "pong":
+            heard.add(message["camera_id"])
+        for state in (cameras_pb2.OBSERVED_STATE_STARTING, cameras_pb2.OBSERVED_STATE_RUNNING):
+            await report(js, "cam-1", state)
+            await report(js, "cam-0", state)
+            while (message := await receive(socket))["camera_id"] != "cam-0":
+                heard.add(message["camera_id"])
+        return heard
+
+
+@pytest.mark.parametrize("scope", [EVERYTHING, Scope(site_id="demo")], ids=str)
+async def test_no_status_of_a_deleted_camera_is_sent(stack: Stack, scope: Scope) -> None:
+    """The stream keeps the last status of each camera for good, and a worker may report a camera after its deletion."""
+    await add_places(stack)
+    token = stack.token() if scope is EVERYTHING else stack.scoped_token(scope)
+    worker = await nats.connect(stack.nats_url)
+    js = worker.jetstream()
+    await bus.ensure_streams(js)
+    await report(js, "never-added", cameras_pb2.OBSERVED_STATE_RUNNING)
+    assert await _heard(stack, js, token) - {"cam-0"} == {"cam-1"}
+    status, _ = await stack.call("DELETE", "cameras/cam-1?revision=1")
+    assert status == 200
+    await js.publish(CAMERA_DELETED, cameras_pb2.Camera(camera_id="cam-1").SerializeToString())
+    assert await _heard(stack, js, token) == {"cam-0"}
     await worker.close()
 
 
