@@ -227,7 +227,7 @@ class Ingest:
             try:
                 written = await self._writer.write([each.record for each in delivered])
             except (psycopg.Error, DBAPIError, PoolTimeoutError, OSError, TimeoutError) as error:
-                cause = _cause(error)
+                cause = cause_of(error)
                 if isinstance(cause, psycopg.DataError | psycopg.IntegrityError):
                     raise PoisonError(f"{type(cause).__name__}: {redact(str(cause))}") from error
                 self._record_retry("database", error)
@@ -273,7 +273,7 @@ class Ingest:
         await put_aside(self._js, message, data, reason, self._client.max_payload)
 
     def _record_retry(self, part: str, error: BaseException) -> None:
-        self.problem = f"{part}: {redact(str(_cause(error))) or type(error).__name__}"
+        self.problem = f"{part}: {redact(str(cause_of(error))) or type(error).__name__}"
         RETRIES.labels(part).inc()
         _log.warning("ingest.retry", part=part, error=self.problem)
 
@@ -301,7 +301,8 @@ def report_correction(correction: Correction) -> None:
     )
 
 
-def _cause(error: BaseException) -> BaseException:
+def cause_of(error: BaseException) -> BaseException:
+    """Return the database driver's error in one of SQLAlchemy; any other error as it is."""
     return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
 
 

@@ -7,11 +7,13 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
 import nats.errors
+from apscheduler.job import Job
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from nats.aio.client import Client
 from nats.js import JetStreamContext
@@ -19,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from countline_analytics.ingest.consumer import Ingest, check, report_correction
+from countline_analytics.ingest.consumer import Ingest, cause_of, check, report_correction
 from countline_analytics.ingest.refence import refence
 from countline_analytics.ingest.retention import SETTING_OF, delete_old, oldest_kept
 from countline_analytics.ingest.sites import SiteFollower
@@ -32,13 +34,16 @@ from countline_common.administration.levels import follow_level, level_base
 from countline_common.data import bus, database
 from countline_common.data.migration_reports import reader
 from countline_common.data.part_feeds import OpenJetStream, PartFeeds, RunningPart
-from countline_common.errors import UnavailableError
+from countline_common.errors import CountlineError, UnavailableError
 from countline_common.http.health import Check, HealthServer
-from countline_common.logs import configure
+from countline_common.logs import configure, get_logger
+from countline_common.redaction import redact
 from countline_common.tasks import cancel
 
 MAKE_ROOM_EVERY_S: Final = 15
 FLUSH_S: Final = 2
+
+_log = get_logger(__name__)
 
 
 async def run(settings: IngestSettings) -> None:
@@ -139,14 +144,34 @@ def _build(settings: IngestSettings, engine: AsyncEngine, client: Client, curren
     return Ingest(client, writer, settings.ingest_batch_messages, oldest=partial(oldest_kept, current))
 
 
+def again(name: str, job: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
+    """Return a periodic job that warns, without a traceback, while NATS or the database does not serve it.
+
+    Its next run tries again. Other errors reach the scheduler, which logs their traceback.
+    """
+
+    async def run_once() -> None:
+        try:
+            await job()
+        except (CountlineError, nats.errors.Error, DBAPIError, PoolTimeoutError, OSError) as error:
+            cause = cause_of(error)
+            _log.warning("ingest.job_retry", job=name, error=redact(str(cause)) or type(cause).__name__)
+
+    return run_once
+
+
 async def _serve(
     ingest: Ingest, rollups: Rollups, settings: IngestSettings, current: CurrentSettings, stopping: asyncio.Event
 ) -> None:
     logging.getLogger("apscheduler").setLevel(logging.WARNING)  # at INFO it logs every run
     scheduler = AsyncIOScheduler(timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True})
-    scheduler.add_job(rollups.refresh, "interval", seconds=settings.rollup_interval_s, id="refresh rollups")
-    scheduler.add_job(ingest.make_room, "interval", seconds=MAKE_ROOM_EVERY_S, id="make room in the stream")
-    deleting = scheduler.add_job(delete_old, "interval", args=(rollups, current), hours=6, id="delete old rows")
+
+    def every(name: str, job: Callable[[], Awaitable[object]], **period: float) -> Job:
+        return scheduler.add_job(again(name, job), "interval", id=name, **period)
+
+    every("refresh rollups", rollups.refresh, seconds=settings.rollup_interval_s)
+    every("make room in the stream", ingest.make_room, seconds=MAKE_ROOM_EVERY_S)
+    deleting = every("delete old rows", partial(delete_old, rollups, current), hours=6)
     scheduler.start()
     for setting in set(SETTING_OF.values()):
         current.listen(setting, lambda _: deleting.modify(next_run_time=datetime.now(UTC)))
