@@ -284,14 +284,13 @@ class _Connection:
             raise InvalidInputError(
                 "`after` must be the sequence number of a crossing", hint="leave it out for a snapshot"
             )
-        current = await window.current() if kind == "status" else frozenset()
         await self._unsubscribe(channel)
         if kind == "counts":
             view = CountsView(window, self._queue.put, after)
             self._leave[channel] = _later(self._hub.feed.unsubscribe, view)
             self._hub.feed.subscribe(view, after)
         elif kind == "status":
-            put = window.statuses(self._queue.put)
+            put, current = window.statuses(self._queue.put), await window.current()
             self._leave[channel] = _later(self._hub.statuses.unsubscribe, put)
             self._hub.statuses.subscribe(put, current)
         else:

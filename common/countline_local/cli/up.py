@@ -27,7 +27,8 @@ from countline_local.up.database_protection import protect_databases
 from countline_local.up.run import Background, Up, UpOptions
 from countline_local.up.state import first_password, make_folders, read_status, writing_to
 
-DETACHED_TIMEOUT_S: Final = 300.0
+DETACHED_TIMEOUT_S: Final = 1800.0
+"""The process in the background gives up by itself, unless it hangs."""
 DETACHED_TAIL_LINES: Final = 40
 
 

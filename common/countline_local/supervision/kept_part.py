@@ -14,6 +14,7 @@ from countline_local.supervision.guard_client import Launch, Running
 from countline_local.supervision.kept_guard import LONGEST_RESTART_S, KeptGuard
 from countline_local.supervision.log_files import size_bytes, tail
 from countline_local.supervision.part import Part, PartEvent, PartState, PartStatus
+from countline_local.supervision.patience import MOST_PATIENCE, StartPatience
 from countline_local.supervision.state_files import says_full
 
 POLL_S: Final = 0.1
@@ -24,9 +25,6 @@ DEAD_AFTER: Final = 4
 """So many checks in a row must fail before a part whose event loop does not answer is restarted."""
 FIRST_TRIES: Final = 3
 """A part that fails so often before it was ever ready is not started again."""
-MOST_PATIENCE: Final = 8
-"""A part that was ready once gets twice the time after each start that took too long, up to so many times its usual
-time. On an overloaded machine it would else be ended in the midst of every start."""
 HEALTHY_AFTER_S: Final = 60.0
 """A part that lived so long is restarted after the shortest pause again."""
 TAIL_LINES: Final = 15
@@ -73,7 +71,8 @@ class KeptPart:
         self._backoff = Backoff(first_restart_s, LONGEST_RESTART_S, jitter=0.0)
         self._failures = 0
         self._patience = 1
-        """How many times its usual time the part has for its start."""
+        """How many times its usual time the part has for its start. A part that was ready once gets twice the time
+        after each start that took too long: on an overloaded machine it would else be ended in the midst of each."""
         self._ending = ""
         """Why the part is ended."""
         self._log_start = 0
@@ -125,7 +124,7 @@ class KeptPart:
         except OSError as error:
             return f"it cannot be prepared: {says_full(error)}"
         self.status.pid = running.pid
-        watching = asyncio.create_task(self._watch(), name=f"watch-{part.name}")
+        watching = asyncio.create_task(self._watch(running.pid), name=f"watch-{part.name}")
         dying = asyncio.create_task(running.wait(), name=f"wait-{part.name}")
         try:
             await first_of(dying, watching)
@@ -135,15 +134,16 @@ class KeptPart:
         finally:
             await cancel(watching, dying)
 
-    async def _watch(self) -> None:
+    async def _watch(self, pid: int) -> None:
         """Watch the part; returns only if it does not become ready in time, or no longer answers its health check."""
-        started_at, timeout_s = time.monotonic(), self._patience * self._part.start_timeout_s
-        if not await self._becomes_ready(started_at + timeout_s):
-            self._ending = f"it was not ready within {timeout_s:g} s: {self.status.detail}"
+        usual_s = self._part.start_timeout_s
+        patience = StartPatience(pid, self._patience * usual_s, MOST_PATIENCE * usual_s)
+        if not await self._becomes_ready(patience):
+            self._ending = f"it was not ready within {patience.waited_s:.3g} s: {self.status.detail}"
             self._failures = FIRST_TRIES
             self._patience = min(2 * self._patience, MOST_PATIENCE)
             return
-        self.status.ready_after_s = time.monotonic() - started_at
+        self.status.ready_after_s = patience.waited_s
         self._becomes_good()
         failures = silent = 0
         while silent < DEAD_AFTER:
@@ -159,10 +159,10 @@ class KeptPart:
             silent = silent + 1 if problem and await self._is_silent() else 0
         self._ending = f"it does not answer its health check, {silent} times in a row"
 
-    async def _becomes_ready(self, deadline: float) -> bool:
+    async def _becomes_ready(self, patience: StartPatience) -> bool:
         self._set(PartState.STARTING, f"waits for {self._part.waits_for}")
         while problem := await _problem_of(self._part.check):
-            if time.monotonic() > deadline:
+            if patience.is_over():
                 self.status.detail = problem
                 return False
             await asyncio.sleep(POLL_S)

@@ -11,7 +11,6 @@ import itertools
 import os
 import signal
 import sys
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +23,7 @@ import aiohttp
 
 from countline_common.errors import ConflictError, DeadlineExceededError, UnavailableError
 from countline_common.triton.shared_memory import SharedSegment, remove_stale
+from countline_local.supervision.patience import MOST_PATIENCE, StartPatience
 from countline_local.triton.assembly import prepare_backends
 from countline_local.triton.command import (
     TritonAddresses,
@@ -98,7 +98,7 @@ class EmbeddedTriton:
 
         Raises:
             TritonStartError: the server ended; the message has the end of its log.
-            DeadlineExceededError: the server was not ready in time.
+            DeadlineExceededError: the server was not ready in time, and made no progress or took far too long.
             PortTakenError: a requested port is taken.
             TritonMissingError: Triton is not installed.
         """
@@ -137,15 +137,15 @@ class EmbeddedTriton:
             preexec_fn=_die_with_parent,
         )
         self._pump = asyncio.create_task(self._read_log(self._process), name="triton-log")
-        await self._wait_ready(time.monotonic() + timeout_s)
+        await self._wait_ready(StartPatience(self._process.pid, timeout_s, MOST_PATIENCE * timeout_s))
 
-    async def _wait_ready(self, deadline_s: float) -> None:
+    async def _wait_ready(self, patience: StartPatience) -> None:
         url = f"http://{self.addresses.http}/v2/health/ready"
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1.0)) as session:
             while not await _answers(session, url):
                 if self._running.returncode is not None:
                     raise await self._why_it_ended()
-                if time.monotonic() > deadline_s:
+                if patience.is_over():
                     raise DeadlineExceededError(
                         "Triton was not ready in time", hint="see its log for what it waits for"
                     )
