@@ -184,14 +184,14 @@ class VideoReader:
             raise self._recordings.unread_from(number, self._holes.read_until_s, error.message) from None
 
     def _frames_of(self, number: int) -> Iterator[DecodedFrame]:
-        opened, context = self._opened, self._opened.stream.codec_context
+        opened = self._opened
         if self._sought_s is None:
             start_s = None if opened.stream.start_time is None else opened.start_s
             self._holes.begin(self._lengths.before(number), start_s)
         packets = opened.packets(self._stop, self._watch, self._holes.broken)
         self._read_ahead = read_ahead(self._spec, opened, packets, self.warnings)
         for packet, arrived_at in self._read_ahead or with_arrivals(packets):
-            pictures = self._decoder.decode(packet, context)
+            pictures = self._decoder.decode(packet, opened.stream.codec_context)
             if pictures is None:
                 self._holes.broken()
             if pictures:

@@ -14,7 +14,7 @@ from av.codec.hwaccel import HWAccel
 
 from countline_common.display import Displayer, PictureShape
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
-from countline_pipelines.sources.reading.recordings import SEGMENTED_FORMATS, Recordings
+from countline_pipelines.sources.reading.recordings import SEGMENTED_FORMATS, Recordings, holds_next_part
 from countline_pipelines.sources.reading.watch import PictureWatch
 from countline_pipelines.sources.tracks import pick_track
 from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
@@ -71,6 +71,8 @@ class OpenRecording:
 
     def __init__(self, recordings: Recordings, number: int, accel: HWAccel | None, warnings: SourceWarnings) -> None:
         self._recordings = recordings
+        self._accel = accel
+        self._warnings = warnings
         self._spec = recordings.spec
         self._ntp_s: float | None = None
         self.read_to = 0
@@ -79,19 +81,19 @@ class OpenRecording:
         try:
             reopen = None if self._spec.is_network else lambda: recordings.open(number, accel)
             self.stream = pick_track(self.container, self._spec.label, reopen)
-            self._prepare(warnings)
+            self._prepare()
         except BaseException:
             self.container.close()
             raise
 
-    def _prepare(self, warnings: SourceWarnings) -> None:
+    def _prepare(self) -> None:
         label, stream, videos = self._spec.label, self.stream, self.container.streams.video
         if stream.codec_context is None:
             raise SourceError(SourceFailure.CODEC_MISSING, label, "no decoder for this video here")
         if stream is not videos[0]:
             number = videos.index(stream)
             message = f"{label}: video track {number} is read, because the tracks before it are still pictures"
-            warnings.put(WarningCode.OTHER_TRACK, message, _OTHER_TRACK_HINT)
+            self._warnings.put(WarningCode.OTHER_TRACK, message, _OTHER_TRACK_HINT)
         stream.thread_type = "AUTO" if self._spec.decode_threads > 1 else "SLICE"
         stream.codec_context.thread_count = self._spec.decode_threads
         self._displayer = Displayer(stream.sample_aspect_ratio)
@@ -141,6 +143,9 @@ class OpenRecording:
             except av.error.EOFError:
                 return
             except (av.error.FFmpegError, OSError) as error:
+                if self._opens_misread():
+                    packets = self.container.demux(self.stream)
+                    continue
                 resumed += 1
                 if self._spec.is_network or not isinstance(error, _RESUMABLE) or resumed > _MOST_RESUMED:
                     raise self._recordings.refused(error, began, self._spec.read_timeout_s) from None
@@ -157,8 +162,19 @@ class OpenRecording:
                 self._record_ntp(packet)
                 self._number(packet)
                 yield packet
+                if holds_next_part(self.container, packet) and self._opens_misread():
+                    packets = self.container.demux(self.stream)
             else:
                 watch.check()
+
+    def _opens_misread(self) -> bool:
+        """Go on with a stream of pictures whose parts FFmpeg misreads; return False if that is not the fault."""
+        container = self._recordings.open_misread(self.container, self._accel)
+        if container is None:
+            return False
+        self.container, self.stream = container, container.streams.video[0]
+        self._prepare()
+        return True
 
     def _record_ntp(self, packet: Any) -> None:
         if not self._spec.is_rtsp or packet.pts is None or not packet.has_sidedata(_PRODUCER_REFERENCE_TIME):

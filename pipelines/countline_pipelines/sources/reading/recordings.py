@@ -3,6 +3,7 @@
 A source is one recording, unless a tool without knowledge of MP4 joined several to one file.
 """
 
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,8 @@ _JPEGS_OPTIONS: Final = {"fpsprobesize": "0", "probesize": "4096", "analyzedurat
 """Else FFmpeg would keep back seconds of pictures, then give them at once. It has dated none of them."""
 _NO_PARTS: Final = (av.error.InvalidDataError, av.error.OSError, av.error.TimeoutError, av.error.ExitError)
 """What FFmpeg raises for parts that it cannot read, or whose end it does not find."""
+_PART_IN_PICTURE: Final = re.compile(rb"\xff\xd9\s{0,4}--\S")
+"""The end of a JPEG picture with a boundary behind it. No picture contains that, unless it holds the next one too."""
 _REORDERING_US: Final = 300_000
 _UDP_BUFFER_BYTES: Final = 4 * 1024 * 1024
 
@@ -48,6 +51,11 @@ def _is_misread(container: Any) -> bool:
     name = container.format.name
     is_empty = name == _PARTS and not container.streams.video[0].codec_context.width
     return is_empty or (name in _BARE_JPEGS and container.size <= 0)
+
+
+def holds_next_part(container: Any, packet: Any) -> bool:
+    """Whether a packet of multipart JPEG holds more than its picture, because its stated length is too large."""
+    return container.format.name == _PARTS and _PART_IN_PICTURE.search(memoryview(packet)) is not None
 
 
 class Recordings:
@@ -96,6 +104,16 @@ class Recordings:
     @property
     def _may_be_jpegs(self) -> bool:
         return self.spec.is_http and self.spec.playback is Playback.LIVE
+
+    def open_misread(self, container: Any, accel: HWAccel | None) -> Any | None:
+        """Close a stream whose parts FFmpeg misreads, and open it by its JPEG pictures alone; None if that fails.
+
+        A part whose stated length is wrong takes the next pictures with it, or FFmpeg waits for bytes that do not come.
+        """
+        if not self._may_be_jpegs or container.format.name != _PARTS:
+            return None
+        container.close()  # first: some cameras serve one client
+        return self._open_jpegs(accel)
 
     def _open_jpegs(self, accel: HWAccel | None) -> Any | None:
         """Open an HTTP stream by its JPEG pictures alone, whatever lies between them; None if there are none.

@@ -122,6 +122,41 @@ def test_pictures_on_http_are_read_however_a_camera_writes_their_parts(
     assert sum(map(abs, errors)) / len(errors) < 0.5
 
 
+class FalseLength:
+    """Writes pictures as parts; every so many parts, the stated length is wrong."""
+
+    def __init__(self, length: Callable[[int], int], every: int = 1) -> None:
+        self._length, self._every, self._written = length, every, 0
+
+    def __call__(self, picture: bytes) -> bytes:
+        self._written += 1
+        if self._written % self._every:
+            return multipart(picture)
+        stated = b"Content-Length: %d\r\n" % self._length(len(picture))
+        return b"--frame\r\nContent-Type: image/jpeg\r\n" + stated + b"\r\n" + picture + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        FalseLength(lambda right: right + 30),
+        FalseLength(lambda right: 2 * right),
+        FalseLength(lambda right: 2 * right, every=7),
+        FalseLength(lambda right: right // 2, every=7),
+        FalseLength(lambda right: right + 10_000_000, every=7),
+    ],
+    ids=["more", "twice", "sometimes twice", "sometimes half", "sometimes far more"],
+)
+def test_pictures_on_http_are_read_though_their_stated_lengths_are_wrong(stream: Path, written: FalseLength) -> None:
+    """FFmpeg took the next pictures for the end of one, found no boundary behind it, and gave up after one picture."""
+    with HttpCamera(jpegs(stream), 25, written=written) as camera:
+        spec = SourceSpec(camera.url("/mjpeg"), Playback.LIVE, open_timeout_s=3, read_timeout_s=2)
+        with VideoReader(spec) as video:
+            found = list(islice(play(spec, video, threading.Event()), 60))
+    assert len(found) == 60
+    assert sum(after.t - before.t > 0.5 for before, after in pairwise(found)) <= 1, "while it waited for the bytes"
+
+
 def test_a_page_is_no_video_however_long_it_is(stream: Path) -> None:
     with (
         HttpCamera(jpegs(stream), written=lambda _: b"<p>Log in.</p>\n" * 100) as camera,
