@@ -1,5 +1,6 @@
 """Finds the times of a file of which no picture could be read, so that a person learns what a count lacks."""
 
+from collections.abc import Callable
 from typing import Final
 
 from countline_pipelines.sources.stamps import LONGEST_GAP_S
@@ -12,6 +13,7 @@ MOST_TIME_BY_BYTES: Final = 4.0
 bytes are missing, the clock was set."""
 MOST_NAMED: Final = 5
 """Holes that a warning names; it gives the number of the others."""
+Lacks = Callable[[tuple[float, float], tuple[int, int]], bool]
 _HINT: Final = "copy the file again, or join it anew with `ffmpeg -f concat`; what is there was counted"
 
 
@@ -25,15 +27,21 @@ class HoleFinder:
         label: the source without its credentials.
         period_s: time between two pictures.
         is_alone: whether the file has no other track, so that all its bytes are those of pictures.
+        lacks: looks into a file that states no durations: whether pictures are missing between two with these PTS in
+            seconds, which were read up to these bytes.
     """
 
-    def __init__(self, warnings: SourceWarnings, label: str, period_s: float, *, is_alone: bool) -> None:
+    def __init__(
+        self, warnings: SourceWarnings, label: str, period_s: float, *, is_alone: bool, lacks: Lacks | None = None
+    ) -> None:
         self._warnings = warnings
         self._label = label
         self._period_s = period_s
         self._is_alone = is_alone
+        self._lacks = lacks
         self._start_s = self._base_s = 0.0
         self._end_s: float | None = None
+        self._last_s = 0.0
         self._broken = 0
         self._states_durations = False
         self._holes: list[tuple[float, float]] = []
@@ -69,18 +77,20 @@ class HoleFinder:
             duration_s: how long it is shown; 0 if the file does not state that.
             read_to: one past the last byte that was read for it.
         """
-        missing_bytes, self._read_to = read_to - self._read_to, read_to
+        read_before, self._read_to = self._read_to, read_to
         if pts_s is None:
             return False
-        is_missing = self._is_missing(pts_s, missing_bytes)
+        is_lacking = self._is_lacking(pts_s, (read_before, read_to))
+        is_missing = self._is_missing(pts_s, read_to - read_before) or is_lacking
         if self._end_s is not None:
             # Without stated durations, only broken packets distinguish a hole from a picture that is held.
-            least_s = self._period_s / 2 if self._broken else LEAST_HOLE_S
+            least_s = self._period_s / 2 if self._broken or is_lacking else LEAST_HOLE_S
             is_jump = pts_s - self._end_s > LONGEST_GAP_S and not is_missing  # the clock reports it
             is_hole = self._broken or self._states_durations or is_missing
             if pts_s - self._end_s > least_s and is_hole and not is_jump:
                 self._report(self._end_s, pts_s)
-        self._states_durations = duration_s > 0
+        # Where the file itself says what is missing, FFmpeg's duration is only what it expects.
+        self._states_durations, self._last_s = duration_s > 0 and self._lacks is None, pts_s
         self._end_s, self._broken = pts_s + (duration_s or self._period_s), 0
         return is_missing
 
@@ -93,7 +103,7 @@ class HoleFinder:
         gap_s = 0.0 if self._end_s is None else pts_s - self._end_s
         missing_bytes = read_bytes - self._largest_bytes
         may_be_hole = self._broken or self._is_alone
-        if self._good_bytes and may_be_hole and gap_s > LEAST_HOLE_S and missing_bytes > 0:
+        if self._good_bytes and may_be_hole and self._lacks is None and gap_s > LEAST_HOLE_S and missing_bytes > 0:
             usual_s = missing_bytes * self._good_s / self._good_bytes
             if gap_s <= MOST_TIME_BY_BYTES * usual_s:
                 return True
@@ -101,6 +111,12 @@ class HoleFinder:
             self._good_s, self._good_bytes = self._good_s + self._period_s, self._good_bytes + read_bytes
             self._largest_bytes = max(self._largest_bytes, read_bytes)
         return False
+
+    def _is_lacking(self, pts_s: float, read: tuple[int, int]) -> bool:
+        """Whether the file itself says that pictures are missing before this one."""
+        if self._lacks is None or self._end_s is None or pts_s - self._end_s <= self._period_s / 2:
+            return False
+        return self._lacks((self._last_s, pts_s), read)
 
     def end(self, stated_s: float | None, read_to: int) -> None:
         """The recording ended.

@@ -17,11 +17,10 @@ from typing import Self
 
 from countline_pipelines.sources.decoding import Decoder, Decoding
 from countline_pipelines.sources.errors import SourceError
-from countline_pipelines.sources.holes import HoleFinder
 from countline_pipelines.sources.pacing import BurstMeter
 from countline_pipelines.sources.reading.ahead import ReadAhead, read_ahead, with_arrivals
 from countline_pipelines.sources.reading.decoder import GpuFailedError, PacketDecoder
-from countline_pipelines.sources.reading.description import describe, lengths_of, stated_fps
+from countline_pipelines.sources.reading.description import describe, hole_finder, lengths_of, stated_fps
 from countline_pipelines.sources.reading.opened import DecodedFrame, OpenRecording
 from countline_pipelines.sources.reading.recordings import Recordings
 from countline_pipelines.sources.reading.watch import PictureWatch
@@ -65,8 +64,7 @@ class VideoReader:
         try:
             fps = stated_fps(spec, self._opened, self.warnings)
             self._lengths = lengths_of(self._recordings, self._opened, self._decoder.accel)
-            is_alone = len(self._opened.container.streams) == 1
-            self._holes = HoleFinder(self.warnings, spec.label, 1.0 / fps, is_alone=is_alone)
+            self._holes = hole_finder(spec, self._opened, fps, self.warnings)
             self._ahead: Iterator[DecodedFrame] | None = self._all()
             self._first = next(self._ahead, None)
             self.info = describe(spec.label, self._opened, self._first, fps, self._lengths)
@@ -192,7 +190,7 @@ class VideoReader:
         self._read_ahead = read_ahead(self._spec, opened, packets, self.warnings)
         for packet, arrived_at in self._read_ahead or with_arrivals(packets):
             pictures = self._decoder.decode(packet, opened.stream.codec_context)
-            if pictures is None:
+            if pictures is None or packet.is_corrupt:  # FFmpeg's word for a transport stream that lacks packets
                 self._holes.broken()
             if pictures:
                 self._watch.picture()

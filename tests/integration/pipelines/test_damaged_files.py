@@ -232,6 +232,53 @@ def test_an_asf_file_that_is_cut_off_is_reported(clip: Path, tmp_path: Path) -> 
     assert "though its header states 10.0 s" in read.error.message
 
 
+@pytest.mark.parametrize("filling", ["zeros", "noise", "cut out"])
+@pytest.mark.parametrize("share", [0.03, 0.2])
+def test_a_hole_in_an_asf_file_is_named_with_its_times(clip: Path, tmp_path: Path, filling: str, share: float) -> None:
+    """An ASF file states no durations of pictures, so a hole looked like a picture that is held."""
+    data = encoded(clip, tmp_path / "whole.wmv", "wmv2").read_bytes()
+    start, length = int(len(data) * 0.45), int(len(data) * share)
+    filled = {"zeros": bytes(length), "noise": np.random.default_rng(7).bytes(length), "cut out": b""}[filling]
+    damaged = tmp_path / "damaged.wmv"
+    damaged.write_bytes(data[:start] + filled + data[start + length :])
+    read = Read(damaged)
+    assert read.error is None
+    missing = 200 - len(read.pictures)
+    assert missing > 2
+    begin, end = (
+        float(part.split()[-1]) for part in read.warnings[WarningCode.HOLE].split("read from ")[1].split(" s")[:2]
+    )
+    assert end - begin == pytest.approx(missing / FPS, abs=0.15)
+    assert read.pictures[-1].t == pytest.approx(10.0 - 1 / FPS, abs=0.01)
+
+
+@pytest.mark.parametrize("codec", ["wmv2", "mpeg4"])
+def test_a_picture_that_an_asf_file_holds_is_no_hole(clip: Path, tmp_path: Path, codec: str) -> None:
+    path = tmp_path / "held.wmv"
+    with av.open(str(clip)) as whole, av.open(str(path), "w") as container:
+        film = container.add_stream(codec, rate=FPS)
+        film.width, film.height, film.pix_fmt = 320, 240, "yuv420p"
+        film.codec_context.time_base = Fraction(1, FPS)
+        for index, picture in zip(range(60), whole.decode(video=0), strict=False):
+            picture.pts, picture.pict_type = index + (25 if index >= 40 else 0), PictureType.NONE
+            picture.time_base = Fraction(1, FPS)
+            container.mux(film.encode(picture))
+        container.mux(film.encode(None))
+    read = Read(path)
+    assert (read.error, list(read.warnings)) == (None, [])
+    assert read.pictures[-1].t == pytest.approx(84 / FPS, abs=0.01)
+
+
+def test_a_short_hole_in_a_transport_stream_is_named(clip: Path, tmp_path: Path) -> None:
+    data = remuxed(clip, tmp_path / "whole.ts").read_bytes()
+    damaged = tmp_path / "damaged.ts"
+    start = len(data) * 45 // 100 // 188 * 188
+    damaged.write_bytes(data[:start] + data[start + 12 * 188 :])
+    read = Read(damaged)
+    assert 2 < 200 - len(read.pictures) < 10, "less than half a second"
+    assert WarningCode.HOLE in read.warnings
+
+
 def test_pictures_after_a_hole_of_an_avi_keep_their_times(clip: Path, tmp_path: Path) -> None:
     """FFmpeg numbers the packets that it reads, so everything after a hole was dated too early."""
     whole = encoded(clip, tmp_path / "whole.avi", "mpeg4")

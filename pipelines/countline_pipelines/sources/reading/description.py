@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +11,8 @@ import av
 from av.codec.hwaccel import HWAccel
 
 from countline_pipelines.sources.errors import SourceError, SourceFailure
-from countline_pipelines.sources.reading.asf import asf_duration_s
+from countline_pipelines.sources.holes import HoleFinder
+from countline_pipelines.sources.reading.asf import asf_duration_s, asf_lacks_pictures
 from countline_pipelines.sources.reading.opened import DecodedFrame, OpenRecording
 from countline_pipelines.sources.reading.recordings import Recordings
 from countline_pipelines.sources.spec import SourceSpec
@@ -87,6 +89,15 @@ def _duration_s(container: Any, stream: Any) -> Fraction | None:
     if container.duration and len(container.streams) == 1:
         return Fraction(container.duration, av.time_base)
     return asf_duration_s(Path(container.name)) if container.format.name == _ASF else None
+
+
+def hole_finder(spec: SourceSpec, opened: OpenRecording, fps: float, warnings: SourceWarnings) -> HoleFinder:
+    """Return what finds the holes of a source."""
+    is_alone = len(opened.container.streams) == 1
+    lacks = None
+    if opened.container.format.name == _ASF and not spec.is_network:
+        lacks = partial(asf_lacks_pictures, Path(spec.url), opened.stream.id)
+    return HoleFinder(warnings, spec.label, 1.0 / fps, is_alone=is_alone, lacks=lacks)
 
 
 def stated_fps(spec: SourceSpec, opened: OpenRecording, warnings: SourceWarnings) -> float:
