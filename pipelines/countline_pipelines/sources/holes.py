@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from countline_pipelines.sources.stamps import LONGEST_GAP_S
+from countline_pipelines.sources.stamps import CONFIRMED_FRAMES, LONGEST_GAP_S
 from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
 
 LEAST_HOLE_S: Final = 0.5
@@ -42,7 +42,7 @@ class HoleFinder:
         self._start_s = self._base_s = 0.0
         self._end_s: float | None = None
         self._last_s = 0.0
-        self._broken = 0
+        self._broken = self._doubtful = 0
         self._states_durations = False
         self._holes: list[tuple[float, float]] = []
         self._read_to = self._good_bytes = self._largest_bytes = 0
@@ -69,6 +69,10 @@ class HoleFinder:
         """A packet could not be decoded."""
         self._broken += 1
 
+    def incomplete(self) -> None:
+        """Packets behind one of a transport stream are missing; a decoder gives its picture some packets later."""
+        self._doubtful = CONFIRMED_FRAMES
+
     def picture(self, pts_s: float | None, duration_s: float, read_to: int) -> bool:
         """Take a decoded picture. Return whether pictures before it are missing, for as long as its PTS says.
 
@@ -84,14 +88,16 @@ class HoleFinder:
         is_missing = self._is_missing(pts_s, read_to - read_before) or is_lacking
         if self._end_s is not None:
             # Without stated durations, only broken packets distinguish a hole from a picture that is held.
-            least_s = self._period_s / 2 if self._broken or is_lacking else LEAST_HOLE_S
+            is_known = self._broken or self._doubtful or is_lacking
+            least_s = self._period_s / 2 if is_known else LEAST_HOLE_S
             is_jump = pts_s - self._end_s > LONGEST_GAP_S and not is_missing  # the clock reports it
-            is_hole = self._broken or self._states_durations or is_missing
+            is_hole = is_known or self._states_durations or is_missing
             if pts_s - self._end_s > least_s and is_hole and not is_jump:
                 self._report(self._end_s, pts_s)
         # Where the file itself says what is missing, FFmpeg's duration is only what it expects.
         self._states_durations, self._last_s = duration_s > 0 and self._lacks is None, pts_s
         self._end_s, self._broken = pts_s + (duration_s or self._period_s), 0
+        self._doubtful = max(0, self._doubtful - 1)
         return is_missing
 
     def _is_missing(self, pts_s: float, read_bytes: int) -> bool:

@@ -190,7 +190,7 @@ class VideoReader:
         self._read_ahead = read_ahead(self._spec, opened, packets, self.warnings)
         for packet, arrived_at in self._read_ahead or with_arrivals(packets):
             pictures = self._decoder.decode(packet, opened.stream.codec_context)
-            if pictures is None or packet.is_corrupt:  # FFmpeg's word for a transport stream that lacks packets
+            if pictures is None:
                 self._holes.broken()
             if pictures:
                 self._watch.picture()
@@ -202,6 +202,8 @@ class VideoReader:
                     is_after_hole = self._holes.picture(decoded.pts_s, decoded.duration_s, opened.read_to)
                     decoded = replace(decoded, is_after_hole=is_after_hole)
                 yield decoded
+            if packet.is_corrupt:
+                self._holes.incomplete()
         self._holes.end(self._lengths.of(number), opened.read_to)
 
     def _no_picture(self) -> None:
