@@ -1,28 +1,38 @@
 """Argon2 hashes of passwords, computed in threads, a few at a time.
 
-A hash takes tens of milliseconds and 64 MiB on purpose. Without a bound, a flood of logins would exhaust the machine;
-with one queue for all callers, it would keep everybody else waiting. So callers who have logged in from their address
-before have a lane of their own, and each lane has a bounded queue.
+A hash takes a tenth of a second of processor time and 64 MiB on purpose. Without a bound, a flood of logins would
+exhaust the machine; with one queue for all callers, it would keep everybody else waiting. So callers who have logged in
+from their address before have a lane of their own, and each lane has a bounded queue. All hashes share one processor.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from countline_common.errors import ResourceExhaustedError
+from countline_common.logs import get_logger
 
 MOST_WAITING: Final = 16
 """Callers in a lane, with the one whose turn it is; further ones are refused."""
 LONGEST_WAIT_S: Final = 3.0
 """A caller who has waited for so long is refused: clients give a login 5 s."""
 RETRY_S: Final = 2.0
+NICENESS: Final = 5
+"""A thread with this niceness gets about a third of the time of another one. Where all processors are busy with
+pictures, a login still has to end within seconds."""
 DECOY: Final = "not a password of a user"
 """Hashed once, and checked where there is no hash. It is public, so it must open nothing."""
+
+_log = get_logger(__name__)
+_Result = TypeVar("_Result")
 
 
 class Passwords:
@@ -35,6 +45,7 @@ class Passwords:
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
         self._lanes = {True: _Lane(), False: _Lane()}
+        self._threads = ThreadPoolExecutor(len(self._lanes), "password", _give_way)
 
     @cached_property
     def _decoy(self) -> str:
@@ -55,7 +66,7 @@ class Passwords:
     async def hash(self, password: str, *, known: bool = True) -> str:
         """Return the hash to store; raises like `turn`."""
         async with self.turn(known=known):
-            return await asyncio.to_thread(self._hasher.hash, password)
+            return await self._in_thread(lambda: self._hasher.hash(password))
 
     async def matches(self, stored: str, password: str) -> bool:
         """Whether the password of a caller who is logged in is right; raises like `turn`."""
@@ -69,7 +80,10 @@ class Passwords:
             stored: the hash; None if there is no such user, empty for a user without a password.
             password: what the caller sent.
         """
-        return await asyncio.to_thread(self._verify, stored, password)
+        return await self._in_thread(lambda: self._verify(stored, password))
+
+    async def _in_thread(self, compute: Callable[[], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, compute)
 
     def _verify(self, stored: str | None, password: str) -> bool:
         try:
@@ -77,6 +91,20 @@ class Passwords:
         except (VerificationError, InvalidHashError):
             return False
         return right and bool(stored)  # the decoy's own password opens nothing
+
+
+def _give_way() -> None:
+    """Keep the calling thread, and the threads that it starts, on one processor and behind other threads.
+
+    argon2 computes one hash in four threads. A flood of logins would keep all processors of a small machine busy with
+    them, and each step of every other call would wait for a processor.
+    """
+    thread = threading.get_native_id()
+    try:
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
+        os.sched_setaffinity(thread, {max(os.sched_getaffinity(thread))})
+    except OSError as error:  # a sandbox may forbid it; an exception here would end every login
+        _log.warning("passwords.no_priority", error=str(error))
 
 
 class _Lane:
