@@ -8,6 +8,7 @@ from their address before have a lane of their own, and each lane has a bounded 
 import asyncio
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -24,6 +25,8 @@ MOST_WAITING: Final = 16
 """Callers in a lane, with the one whose turn it is; further ones are refused."""
 LONGEST_WAIT_S: Final = 3.0
 """A caller who has waited for so long is refused: clients give a login 5 s."""
+TURN_WITHIN_S: Final = 4.0
+"""So long a caller waits at most, with the time that its own turn will take. On a busy machine a turn takes seconds."""
 RETRY_S: Final = 2.0
 NICENESS: Final = 5
 """A thread with this niceness gets about a third of the time of another one. Where all processors are busy with
@@ -113,6 +116,7 @@ class _Lane:
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(1)
         self._waiting = 0
+        self._last_turn_s = 0.0
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -121,16 +125,18 @@ class _Lane:
         self._waiting += 1
         try:
             await self._acquire()
+            began = time.monotonic()
             try:
                 yield
             finally:
+                self._last_turn_s = time.monotonic() - began
                 self._free.release()
         finally:
             self._waiting -= 1
 
     async def _acquire(self) -> None:
         try:
-            async with asyncio.timeout(LONGEST_WAIT_S):
+            async with asyncio.timeout(min(LONGEST_WAIT_S, max(0.0, TURN_WITHIN_S - self._last_turn_s))):
                 await self._free.acquire()
         except TimeoutError:
             raise _crowded() from None
