@@ -6,6 +6,7 @@ error, and comparisons with NaN pass checks. So no service has to think of them.
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -24,9 +25,12 @@ END_S: Final = 253_370_764_800
 """Unix seconds of 0001-01-02 and of 9999-01-01: Python's times, with a day to spare for time zones and arithmetic."""
 MOST_PROBLEMS: Final = 20
 
-# Tab and line breaks are text: comments and the truth of clips have several lines.
-_FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_IDS: Final = ("_id", "_ids", "name", "username", "instance", "backend", "version", "time_zone")
+# Tab and line breaks are text: comments and the truth of clips have several lines. Overrides of the direction of
+# writing are not: they let a text look like another one.
+_FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_IDS: Final = ("_id", "_ids", "name", "names", "username", "instance", "backend", "version", "time_zone", "labels")
+_JOINERS: Final = "\u200c\u200d"
+"""Persian and the scripts of India write words with them, and emoji are joined by the second."""
 
 
 def check_texts(message: Message) -> None:
@@ -64,8 +68,7 @@ def _value_problems(descriptor: FieldDescriptor, value: Any, path: str) -> Itera
     elif descriptor.message_type is not None:
         yield from text_problems(value, f"{path}.")
     elif descriptor.type == FieldDescriptor.TYPE_STRING:
-        limit = LONGEST_ID if descriptor.name.endswith(_IDS) else LONGEST_TEXT
-        if problem := text_problem(value, limit):
+        if problem := name_problem(value) if descriptor.name.endswith(_IDS) else text_problem(value):
             yield FieldProblem(path, problem)
     elif isinstance(value, float) and not math.isfinite(value):
         yield FieldProblem(path, "must be a finite number")
@@ -73,11 +76,12 @@ def _value_problems(descriptor: FieldDescriptor, value: Any, path: str) -> Itera
 
 def _map_problems(entries: Any, path: str) -> Iterator[FieldProblem]:
     for key, value in entries.items():
-        for text in (key, value):
-            if isinstance(text, str) and (problem := text_problem(text)):
-                yield FieldProblem(path, problem)
-            elif isinstance(text, Message):
-                yield from text_problems(text, f"{path}.")
+        if isinstance(key, str) and (problem := name_problem(key)):
+            yield FieldProblem(path, problem)
+        if isinstance(value, str) and (problem := text_problem(value)):
+            yield FieldProblem(path, problem)
+        elif isinstance(value, Message):
+            yield from text_problems(value, f"{path}.")
 
 
 def text_problem(text: str, limit: int = LONGEST_TEXT) -> str:
@@ -87,6 +91,25 @@ def text_problem(text: str, limit: int = LONGEST_TEXT) -> str:
     if found := _FORBIDDEN.search(text):
         return f"contains the control character U+{ord(found[0]):04X}; leave it out"
     return ""
+
+
+def name_problem(text: str, limit: int = LONGEST_ID) -> str:
+    """What is wrong with a name, which is one line; empty if it can be used."""
+    if text.isprintable() and len(text) <= limit:
+        return ""
+    if problem := text_problem(text, limit):
+        return problem
+    if found := next((character for character in text if not is_of_name(character)), ""):
+        return f"contains the control character U+{ord(found):04X}; leave it out"
+    return ""
+
+
+def is_of_name(character: str) -> bool:
+    """Whether a name may hold a character: letters, signs, blanks of any script, and joiners, which scripts need.
+
+    Other invisible characters can reorder or hide what stands beside them, or begin a line of their own.
+    """
+    return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
 
 
 def escaped(text: str) -> str:

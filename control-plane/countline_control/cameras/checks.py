@@ -4,12 +4,12 @@ Every problem names the field by its path below the message that the caller sent
 to write instead.
 """
 
-import unicodedata
 from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
 from countline_common.errors import FieldProblem, InvalidInputError
+from countline_common.grpc.texts import name_problem
 from countline_common.stream_addresses import scheme
 from countline_common.time_zones import find_time_zone
 from countline_common.triton import ModelRef
@@ -52,8 +52,6 @@ from countline_counting.limits import (
 MAX_TITLE: Final = 200
 MAX_FLOOR: Final = 20
 MAX_TAGS: Final = 20
-_JOINERS: Final = "\u200c\u200d"
-"""Persian and the scripts of India write words with them, and emoji are joined by the second."""
 DAY_S: Final = 86_400.0
 
 IMMUTABLE: Final = ("camera_id", "site_id")
@@ -190,11 +188,8 @@ def _camera_name_problems(name: str) -> Problems:
 
 
 def _text_problems(field: str, text: str, most: int) -> Problems:
-    if len(text) > most:
-        return [FieldProblem(field, f"has {len(text)} characters; {most} is the limit")]
-    if found := next((character for character in text if not _is_text(character)), ""):
-        return [FieldProblem(field, f"contains the control character U+{ord(found):04X}; leave it out")]
-    return []
+    problem = name_problem(text, most)
+    return [FieldProblem(field, problem)] if problem else []
 
 
 def _position_problems(position: GeoPosition | None) -> Problems:
@@ -222,14 +217,6 @@ def _tags_problems(tags: Sequence[str]) -> Problems:
         elif tag in tags[:i]:
             found.append(FieldProblem(f"tags[{i}]", f"{tag!r} is given twice; leave one out"))
     return found
-
-
-def _is_text(character: str) -> bool:
-    """Whether a text may hold a character: letters, signs, blanks of any script, and joiners, which scripts need.
-
-    Other invisible characters can reorder or hide what stands beside them.
-    """
-    return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
 
 
 def _name_problems(field: str, name: str) -> Problems:

@@ -41,12 +41,17 @@ def patterns(room: str) -> dict[str, re.Pattern[str]]:
         for node in filter(_is_call_of_re, ast.walk(tree)):
             place = f"{file.relative_to(REPOSITORY)}:{node.lineno}"
             if isinstance(node.args[0], ast.Constant):
-                found[place] = re.compile(node.args[0].value, _flags(node))
+                found[place] = re.compile(_as_text(node.args[0].value), _flags(node))
             elif "re.escape" not in ast.unparse(node):  # of literals, it takes linear time
                 # It is put together, and so the module has to say what it became.
                 module = ".".join(file.relative_to(REPOSITORY / room).with_suffix("").parts)
                 found[place] = getattr(importlib.import_module(module), named[id(node)])
     return found
+
+
+def _as_text(pattern: str | bytes) -> str:
+    """An expression over bytes in the same form over texts; each byte is one character."""
+    return pattern.decode("latin-1") if isinstance(pattern, bytes) else pattern
 
 
 def _flags(node: ast.Call) -> re.RegexFlag:

@@ -43,7 +43,7 @@ def planted(descriptor: Descriptor, text: str, depth: int = DEPTH) -> Iterator[t
                 yield f"{field.name}.{path}", message
 
 
-@pytest.mark.parametrize("text", ["a\0b", "\x1b[31m", "\x7f", "\x9b", "a" * (LONGEST_TEXT + 1)])
+@pytest.mark.parametrize("text", ["a\0b", "\x1b[31m", "\x7f", "\x9b", "a\u202eb", "a\u2066b", "a" * (LONGEST_TEXT + 1)])
 def test_every_field_of_every_request_is_checked(text: str) -> None:
     found = [(path, message) for request in requests() for path, message in planted(request, text)]
     assert len(found) > 80
@@ -63,6 +63,21 @@ def test_a_number_that_is_not_finite_is_refused(number: float) -> None:
             check_texts(message)
         (problem,) = refused.value.fields
         assert problem.message == "must be a finite number"
+
+
+@pytest.mark.parametrize("field", ["worker_id", "instance", "backend", "version"])
+@pytest.mark.parametrize("text", ["a\nb", "a\tb", "a\r", "\u2028", "a\u202eb", "a\u200bb", "\ufeffa"])
+def test_a_name_has_no_character_that_hides_reorders_or_begins_a_line(field: str, text: str) -> None:
+    """A worker's name wrote a line of its own into every list of workers."""
+    with pytest.raises(InvalidInputError) as refused:
+        check_texts(workers_pb2.ConnectRequest(**{field: text}))
+    (problem,) = refused.value.fields
+    assert problem.field == field
+
+
+def test_a_name_may_be_of_any_script() -> None:
+    for name in ("Größe 漢字", "می\u200cخواهم", "10\u00a0m", "👩\u200d💻"):
+        check_texts(workers_pb2.ConnectRequest(worker_id=name))
 
 
 def test_an_id_has_a_lower_limit() -> None:
