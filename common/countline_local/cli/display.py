@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from rich.console import RenderableType
@@ -20,6 +21,7 @@ from rich.table import Table
 
 from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Styled, Terminal
+from countline_common.settings import DataFolder
 from countline_common.tasks import cancel
 from countline_local.supervision.part import PartEvent, PartState, PartStatus
 
@@ -68,9 +70,14 @@ class TerminalDisplay:
             self._output.print(Styled.assemble("Dashboard  ", (status["url"], "bold cyan")))
             if first_password is not None:
                 self._output.print(Styled.assemble("User       ", ("admin", "bold")))
-                remark = "  (shown once; stored in the data folder)"
-                self._output.print(Styled.assemble("Password   ", (first_password, "bold"), remark))
+                self._output.print(self._password_line(status, first_password))
             self._output.print(Styled(f"Data       {status['data']}"))
+
+    def _password_line(self, status: dict[str, Any], password: str) -> RenderableType:
+        """Show the password on a terminal. Elsewhere name its file, lest the password stays in a log."""
+        if self._output.is_terminal:
+            return Styled.assemble("Password   ", (password, "bold"), "  (shown once; stored in the data folder)")
+        return Styled(f"Password   in {DataFolder(Path(status['data'])).credential('admin-password')}")
 
     async def _redraw(self, statuses: Statuses) -> None:
         spinners: dict[str, Spinner] = {}

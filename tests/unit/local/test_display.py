@@ -64,3 +64,17 @@ def test_output_that_cannot_be_written_ends_nothing(
         monkeypatch.undo()
         with contextlib.suppress(OSError):
             full.close()
+
+
+def test_the_first_password_is_shown_on_a_terminal_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`up -d` left the password in logs/up.log, and a service manager would keep it in its journal."""
+    status = {"url": "http://127.0.0.1:1/", "data": "/data", "parts": []}
+    TerminalDisplay().ready(status, first_password="four blue kettles")
+    printed = capsys.readouterr().out
+    assert "four blue kettles" not in printed
+    assert "Password   in /data/credentials/admin-password\n" in printed
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    TerminalDisplay().ready(status, first_password="four blue kettles")
+    assert "four blue kettles" in capsys.readouterr().out
