@@ -5,6 +5,7 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -16,7 +17,9 @@ from tests.fixtures.control.schemas import control_database
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
 
+from countline_analytics.api import gateway
 from countline_analytics.api.process import ApiParts, serving
+from countline_analytics.api.time_limits import TimeLimit, time_limit
 from countline_analytics.settings import ApiSettings
 from countline_common.data.database import create_engine, migrate
 from countline_common.grpc.tokens import TokenSigner, generate_key_pair
@@ -117,7 +120,19 @@ def control_settings() -> dict[str, object]:
 
 
 @pytest.fixture
+def patient_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its limits are what people wait. A loaded machine that runs every service in one process takes longer."""
+
+    def patient(path: str, method: str) -> TimeLimit:
+        limit = time_limit(path, method)
+        return replace(limit, seconds=6 * limit.seconds)
+
+    monkeypatch.setattr(gateway, "time_limit", patient)
+
+
+@pytest.fixture
 async def stack(
+    patient_gateway: None,
     analytics_dsn: str,
     engine: AsyncEngine,
     nats_server: NatsServer,

@@ -28,7 +28,7 @@ from countline.v1 import cameras_pb2, events_pb2, workers_pb2
 from countline_common.times import from_timestamp
 from countline_counting import rules
 
-pytestmark = pytest.mark.early
+pytestmark = [pytest.mark.early, pytest.mark.timeout(600)]
 
 CYCLE_S = 1.5
 BLUE = 2

@@ -27,7 +27,7 @@ from countline.v1 import cameras_pb2, events_pb2
 from countline_common.data import bus
 from countline_counting.identity import COUNTING_RULE_VERSION
 
-pytestmark = pytest.mark.early
+pytestmark = [pytest.mark.early, pytest.mark.timeout(600)]
 
 TRUE_IN_OUT = (1, 3)
 

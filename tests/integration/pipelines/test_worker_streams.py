@@ -16,7 +16,7 @@ from tests.fixtures.rtsp import RtspServer
 from countline.v1 import cameras_pb2
 from countline_common.times import from_timestamp
 
-pytestmark = pytest.mark.early
+pytestmark = [pytest.mark.early, pytest.mark.timeout(600)]
 
 LIVE = {"epoch": 1, "playback": cameras_pb2.PLAYBACK_LIVE}
 

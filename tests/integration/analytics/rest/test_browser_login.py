@@ -110,15 +110,7 @@ async def test_a_logout_everywhere_deletes_the_cookie_too(stack: Stack) -> None:
 
 async def test_a_hundred_tabs_that_refresh_at_once_stay_logged_in(stack: Stack) -> None:
     _, body, cookie = await post(stack, "login", LOGIN)
-
-    async def refresh() -> tuple[int, dict[str, Any], Morsel[str] | None]:
-        """As the page does it: a gateway that is too slow ends no login, and is asked again."""
-        async with asyncio.timeout(120):
-            while (answer := await post(stack, "refresh", {}, **carrying(cookie)))[0] == 504:
-                pass
-        return answer
-
-    answers = await asyncio.gather(*(refresh() for _ in range(100)))
+    answers = await asyncio.gather(*(post(stack, "refresh", {}, **carrying(cookie)) for _ in range(100)))
     assert {status for status, _, _ in answers} == {200}
     assert (await post(stack, "refresh", {}, **carrying(answers[0][2])))[0] == 200
     token = body["data"]["tokens"]["access_token"]
