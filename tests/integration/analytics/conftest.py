@@ -125,7 +125,7 @@ def patient_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def patient(path: str, method: str) -> TimeLimit:
         limit = time_limit(path, method)
-        return replace(limit, seconds=6 * limit.seconds)
+        return replace(limit, seconds=10 * limit.seconds)
 
     monkeypatch.setattr(gateway, "time_limit", patient)
 
