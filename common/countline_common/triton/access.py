@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from countline_common.errors import PermissionDeniedError
+from countline_common.errors import InvalidInputError, PermissionDeniedError
+from countline_common.files.text_files import read_text
 from countline_common.hosts import host_of, is_this_machine
 from countline_common.settings import DataFolder
 
@@ -33,16 +34,23 @@ def secret_headers() -> dict[str, str]:
 
     Raises:
         PermissionDeniedError: this user may not read the secret.
+        InvalidInputError: the file holds something else than a secret.
     """
     path = secret_file()
     try:
-        secret = path.read_text().strip()
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
+        if not path.is_file():
+            return {}
+        path.open("rb").close()
     except PermissionError as error:
         raise PermissionDeniedError(
             f"cannot read Triton's secret {path}", hint=f"run this as its owner, or set {SECRET_VARIABLE}"
         ) from error
+    secret = read_text(path).strip()
+    if not (secret.isascii() and secret.isprintable()):
+        raise InvalidInputError(
+            f"{path} holds no secret of a Triton: a secret is one line of ASCII letters and signs",
+            hint=f"name the file credentials/{CREDENTIAL} of a data folder in {SECRET_VARIABLE}",
+        )
     return {GRPC_HEADER: secret} if secret else {}
 
 

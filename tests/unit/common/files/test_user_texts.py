@@ -85,7 +85,6 @@ OF_THE_PRODUCT = {
     "analytics/countline_analytics/store/sql/__init__.py",
     "common/countline_common/grpc/logins.py",
     "control-plane/countline_control/audit/protection.py",
-    "common/countline_common/triton/access.py",
     "common/countline_local/demo/site.py",
     "common/countline_local/parts/postgres_leftovers.py",
     "common/countline_local/triton/shipped_models.py",
