@@ -40,7 +40,7 @@ MASTER_KEY = new_master_key()
 CAMERAS = {"lab-1": "lab", "lab-2": "lab", "yard-1": "yard"}
 """The cameras of `places`, with their sites."""
 LEASE_S = 2.0
-CALL_TIMEOUT_S = 30.0
+CALL_TIMEOUT_S = 120.0
 """Generous, since the machine may be busy."""
 
 

@@ -49,10 +49,10 @@ from countline_models.deploy import ModelBackend, ModelFolder, ModelTarget, Tuni
 
 from .conftest import Control
 
-pytestmark = pytest.mark.early
+pytestmark = [pytest.mark.early, pytest.mark.timeout(600)]
 
 CHUNK = 1 << 16
-WAIT_S = 30.0
+WAIT_S = 120.0
 
 
 def variant(comment: str) -> bytes:
