@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr
 from countline_analytics.api.protection.cors import origins
 from countline_common.http.client_address import Network, networks
 from countline_common.http.origins import checked_origin
+from countline_common.resilience.policy import ServiceCallSettings
 from countline_common.tls.postgres import with_tls
 from countline_common.tls.settings import TlsSettings
 
@@ -49,7 +50,7 @@ class IngestSettings(AnalyticsSettings):
         return {f"retention.{name}_days": days or 0 for name, days in is_set.items()}
 
 
-class ApiSettings(AnalyticsSettings):
+class ApiSettings(AnalyticsSettings, ServiceCallSettings):
     """`countline analytics api`."""
 
     token_public_key_file: Path

@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr
 
 from countline_common.errors import InvalidInputError
 from countline_common.http.client_address import Network, networks
+from countline_common.resilience.policy import CallLimits, RetriedCallLimits, ServiceCallLimits, ServiceCallSettings
 from countline_common.secrets.master_keys import MasterKeySource
 from countline_common.settings import DataFolder
 from countline_common.tls.postgres import with_tls
@@ -15,7 +16,21 @@ from countline_control.models.domain import MOST_DEPLOYMENTS
 from countline_control.workers.schedule import LEASE_S
 
 
-class ControlSettings(TlsSettings):
+class OidcCallLimits(RetriedCallLimits):
+    """Calls to the identity provider: the gateway gives a login 5 s."""
+
+    deadline_s: float = Field(default=4.0, gt=0, le=3600)
+
+
+class ModelStoreCallLimits(CallLimits):
+    """Transfers of model files; the library of the store repeats its requests by itself."""
+
+    deadline_s: float = Field(default=600.0, gt=0, le=3600)
+    calls: int = Field(default=4, ge=1, le=10_000)
+    waiting: int = Field(default=32, ge=0, le=100_000)
+
+
+class ControlSettings(TlsSettings, ServiceCallSettings):
     """Settings of all services; each service reads only its part."""
 
     auth_address: str = "127.0.0.1:3001"
@@ -68,6 +83,7 @@ class ControlSettings(TlsSettings):
     """Mapping of groups to roles. Without it, only users whom an administrator has linked can log in."""
     oidc_ca_file: Path | None = None
     """Certificates that vouch for the provider; by default those of the system."""
+    calls_oidc: OidcCallLimits = OidcCallLimits()
     trusted_proxies: str = "127.0.0.0/8,::1/128"
     """Networks of our own proxies: auth uses their header for the address of a caller who logs in."""
     master_key_file: Path | None = None
@@ -85,6 +101,7 @@ class ControlSettings(TlsSettings):
     model_store: str = "nats"
     """Second place of model files: `nats`, `repository` (none), or an address that fsspec knows, such as
     s3://bucket/models."""
+    calls_model_store: ModelStoreCallLimits = ModelStoreCallLimits()
     model_work: Path | None = None
     """Folder for uploads and rendered clips; by default in the data folder."""
     model_max_bytes: int = Field(default=1 << 30, gt=0)
@@ -127,6 +144,16 @@ class ControlSettings(TlsSettings):
     def work_folder(self) -> Path:
         """Folder for uploads and rendered clips."""
         return self.model_work or DataFolder.resolve().model_work
+
+    def elsewhere(self, service: str) -> tuple[str, ServiceCallLimits]:
+        """Return the address of a service in another process, and the limits of the calls to it."""
+        found = {
+            "auth": (self.auth_address, self.calls_auth),
+            "cameras": (self.cameras_address, self.calls_cameras),
+            "models": (self.models_address, self.calls_models),
+            "workers": (self.workers_address, self.calls_workers),
+        }
+        return found[service]
 
     def dsn_of(self, service: str) -> str:
         """Return the DSN of a service's database.

@@ -50,11 +50,12 @@ from countline_common.data.migration_reports import reader
 from countline_common.data.outbox import Outbox, OutboxRelay, OutboxTrail
 from countline_common.data.part_feeds import PartFeeds, RunningPart
 from countline_common.data.revocation_feed import RevocationFeed
-from countline_common.grpc.channels import open_channel
 from countline_common.grpc.key_exchange import KeyExchange, remote_exchange
+from countline_common.grpc.outgoing.service_calls import open_guarded_channel
 from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.health import Check, HealthServer
 from countline_common.logs import configure, get_logger
+from countline_common.resilience.dependency import Dependency
 
 CAMERA_SERVICE: Final = "countline.v1.CameraService"
 COUNT_SERVICE: Final = "countline.v1.CountService"
@@ -176,13 +177,8 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
     statuses = StatusBoard(parts.bus)
     async with contextlib.AsyncExitStack() as stack:
         channels = {
-            address: await stack.enter_async_context(open_channel(address, settings.tls))
-            for address in {
-                settings.auth_address,
-                settings.cameras_address,
-                settings.workers_address,
-                settings.models_address,
-            }
+            address: await stack.enter_async_context(open_guarded_channel(address, settings.tls, dependency))
+            for address, dependency in _services(settings).items()
         }
         parts.verifier.keys = KeyExchange(remote_exchange(channels[settings.auth_address]), parts.verifier)
         directory = CameraDirectory(
@@ -222,6 +218,16 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
         }
         stack.push_async_callback(hub.close)
         yield addresses
+
+
+def _services(settings: ApiSettings) -> dict[str, Dependency]:
+    """Return the services of the control-plane by address; of several at one address, the first gives the limits."""
+    return {
+        settings.models_address: Dependency("models", settings.calls_models),
+        settings.workers_address: Dependency("workers", settings.calls_workers),
+        settings.cameras_address: Dependency("cameras", settings.calls_cameras),
+        settings.auth_address: Dependency("auth", settings.calls_auth),
+    }
 
 
 def _follow_settings(settings: ApiSettings, parts: ApiParts) -> CurrentSettings:

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from countline_common.errors import DeadlineExceededError, UnavailableError
-from countline_common.resilience.retry import Backoff
+from countline_common.errors import DeadlineExceededError
+from countline_common.resilience.retry import repeating
+from countline_common.resilience.transient import is_transient
 
 FIRST_PAUSE_S: Final = 0.1
 API: Final = "/api/v1/"
@@ -83,19 +84,15 @@ async def within(limit: TimeLimit, attempt: Callable[[float], Awaitable[_Result]
         DeadlineExceededError: the time is over.
         UnavailableError: the service is away in the last attempt.
     """
-    ends, backoff, left = time.monotonic() + limit.seconds, Backoff(FIRST_PAUSE_S), limit.retries
+    ends_s = time.monotonic() + limit.seconds
+    attempts = repeating(is_transient, retries=limit.retries, first_pause_s=FIRST_PAUSE_S, within_s=limit.seconds)
     try:
         async with asyncio.timeout(limit.seconds):
-            while True:
-                try:
-                    return await attempt(ends - time.monotonic())
-                except UnavailableError:
-                    pause_s = backoff.next_s()
-                    if left == 0 or time.monotonic() + pause_s >= ends:
-                        raise
-                left -= 1
-                await asyncio.sleep(pause_s)
+            async for each in attempts:
+                with each:
+                    return await attempt(ends_s - time.monotonic())
     except TimeoutError as error:
         raise DeadlineExceededError(
             f"the request took longer than {limit.seconds:g} s", hint="try again, or ask for less at once"
         ) from error
+    raise AssertionError("attempts end with a result or an exception")

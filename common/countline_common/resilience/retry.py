@@ -2,7 +2,8 @@
 
 - `Backoff` gives growing pauses to a loop that knows best what to do between attempts.
 - `Cooldowns` says whether a thing that failed may be tried now, without a loop of its own.
-- `retrying` calls again whatever raised: for plain calls that need nothing in between.
+- `retrying` calls again for some time: for plain calls that need nothing in between.
+- `repeating` calls again a number of times: the retries of a call to a remote dependency (`dependency`).
 
 A fixed interval between two looks is no retry and needs none of these.
 """
@@ -123,4 +124,36 @@ def retrying(
     """
     return stamina.retry_context(
         on=on, attempts=None, timeout=timeout_s, wait_initial=CALL_AGAIN_FIRST_S, wait_max=longest_s
+    )
+
+
+def repeating(
+    on: Callable[[Exception], bool], *, retries: int, first_pause_s: float, within_s: float
+) -> AsyncIterable[stamina.Attempt]:
+    """Attempts of a call, with pauses that double; the last error is raised.
+
+    Half of the first pause is added to each at random. A pause that would outlast `within_s` is not begun: the error
+    says more than a deadline.
+
+    Args:
+        on: whether to call again after an error.
+        retries: attempts after the first one, at most.
+        first_pause_s: the pause before the second attempt.
+        within_s: time of all attempts. The caller bounds the attempts themselves.
+    """
+    began_s, jitter_s = time.monotonic(), first_pause_s * JITTER
+    pauses_s = iter([first_pause_s * FACTOR**each + jitter_s for each in range(retries)])
+
+    def again(error: Exception) -> bool:
+        pause_s = next(pauses_s, None)
+        return pause_s is not None and on(error) and time.monotonic() - began_s + pause_s < within_s
+
+    return stamina.retry_context(
+        on=again,
+        attempts=retries + 1,
+        timeout=None,
+        wait_initial=first_pause_s,
+        wait_max=first_pause_s * FACTOR**retries + jitter_s,
+        wait_jitter=jitter_s,
+        wait_exp_base=FACTOR,
     )

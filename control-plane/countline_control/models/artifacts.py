@@ -19,6 +19,8 @@ from nats.js.object_store import ObjectStore
 
 from countline_common.data.bus_users import MODEL_BUCKET
 from countline_common.errors import CountlineError, InvalidInputError, NotFoundError, UnavailableError
+from countline_common.resilience.dependency import Dependency
+from countline_common.resilience.policy import CallLimits
 
 NATS: Final = "nats"
 REPOSITORY: Final = "repository"
@@ -125,11 +127,13 @@ class FsspecArtifacts:
         url: such as `s3://bucket/models`. Credentials and endpoint come from the environment, in the variables of the
             library for this kind of address (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …).
 
+        limits: of the transfers.
+
     Raises:
         InvalidInputError: the kind of address is unknown, or its library is not installed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, limits: CallLimits) -> None:
         import fsspec
 
         try:
@@ -140,6 +144,7 @@ class FsspecArtifacts:
                 f"COUNTLINE_MODEL_STORE: {url!r} cannot be used: {error}",
                 hint=f"give {NATS}, {REPOSITORY}, or an address; for s3:// pip install 'countline[s3]'",
             ) from error
+        self._calls = Dependency("model_store", limits, is_failure=_is_away)
 
     async def has(self, digest: str) -> bool:
         return await self._in_thread(lambda: bool(self._system.exists(self._place(digest))))
@@ -172,7 +177,7 @@ class FsspecArtifacts:
 
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
         try:
-            async with asyncio.timeout(TRANSFER_TIMEOUT_S):
+            async with self._calls.guarded():
                 return await asyncio.to_thread(work)
         except FileNotFoundError as error:
             raise NotFoundError(f"{self._root} does not have this model", hint=DEPLOY_AGAIN) from error
@@ -185,12 +190,24 @@ class FsspecArtifacts:
             ) from error
 
 
-def open_store(where: str, jetstream: Callable[[], JetStreamContext | None]) -> ArtifactStore | None:
+def _is_away(error: BaseException) -> bool:
+    """Whether the store did not answer: each kind of address has its own errors, but these are answers."""
+    return not isinstance(error, FileNotFoundError | PermissionError | CountlineError)
+
+
+def open_store(
+    where: str, jetstream: Callable[[], JetStreamContext | None], limits: CallLimits
+) -> ArtifactStore | None:
     """Open the store that a setting names: `nats`, an address, or `repository` for none (None).
+
+    Args:
+        where: the setting.
+        jetstream: returns the context to use, or None while NATS is away.
+        limits: of the transfers to an address.
 
     Raises:
         InvalidInputError: the setting names no store.
     """
     if where == REPOSITORY:
         return None
-    return NatsArtifacts(jetstream) if where == NATS else FsspecArtifacts(where)
+    return NatsArtifacts(jetstream) if where == NATS else FsspecArtifacts(where, limits)

@@ -13,12 +13,14 @@ import grpc
 from countline_common.data.database import migrate
 from countline_common.data.part_feeds import RunningPart
 from countline_common.errors import CountlineError, UnavailableError
-from countline_common.grpc.channels import open_channel
+from countline_common.grpc.outgoing.service_calls import open_guarded_channel
 from countline_common.grpc.server import CALL_LIMIT_S, GrpcServer, Service
 from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.client_address import Network
 from countline_common.http.health import Check, HealthServer
 from countline_common.logs import get_logger
+from countline_common.resilience.dependency import Dependency
+from countline_common.resilience.policy import CallLimits
 from countline_common.resilience.retry import Backoff
 from countline_common.tasks import cancel
 from countline_common.tls.files import TlsFiles
@@ -61,6 +63,7 @@ class ServiceHost:
         self._tasks: list[asyncio.Task[None]] = []
         self._stops: list[Callable[[], None]] = []
         self._checks: dict[str, Check] = {}
+        self._channels: dict[str, grpc.aio.Channel] = {}
         self.part = replace(part, checks=self._checks)
         self.facts: dict[str, Callable[[], str]] = {}
         """Shown by the health server beside its checks."""
@@ -81,9 +84,12 @@ class ServiceHost:
         self._resources.push_async_callback(database.close)
         return database
 
-    async def channel(self, address: str) -> grpc.aio.Channel:
-        """Open a channel to a service in another process."""
-        return await self._resources.enter_async_context(open_channel(address, self._tls))
+    async def channel(self, service: str, address: str, limits: CallLimits) -> grpc.aio.Channel:
+        """Return the channel to a service in another process; open it at the first call."""
+        if service not in self._channels:
+            channel = open_guarded_channel(address, self._tls, Dependency(service, limits))
+            self._channels[service] = await self._resources.enter_async_context(channel)
+        return self._channels[service]
 
     async def listen(
         self,

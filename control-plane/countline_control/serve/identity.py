@@ -108,7 +108,8 @@ class IdentityServices:
         known = await self._database.read(roles_by_name)
         if problems := unknown_roles(config.rules, known):
             raise wrong_mapping(self._settings.oidc_groups_file, problems)
-        self.auth.oidc = OidcLogins(IdentityProvider(config), LoginFlow(self._signer.derive(OIDC_KEY)))
+        provider = IdentityProvider(config, self._settings.calls_oidc)
+        self.auth.oidc = OidcLogins(provider, LoginFlow(self._signer.derive(OIDC_KEY)))
 
     def _administration(self) -> AdministrationService:
         publisher = StatePublisher(self._database, self._jetstream, self._current)

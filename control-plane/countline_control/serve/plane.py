@@ -140,7 +140,7 @@ class ControlPlane:
             "workers": self._start_workers,
         }
         if "auth" not in self._wanted:
-            channel = await self._host.channel(self._settings.auth_address)
+            channel = await self._host.channel("auth", *self._settings.elsewhere("auth"))
             self._verifier.keys = KeyExchange(remote_exchange(channel), self._verifier)
         for name in SERVICES:
             if name in self._wanted:
@@ -171,7 +171,7 @@ class ControlPlane:
         settings, outbox = self._settings, Outbox(model_events)
         database = await self._database("models")
         repository = Repository(settings.repository_folder, settings.triton_address)
-        artifacts = open_store(settings.model_store, self._jetstream)
+        artifacts = open_store(settings.model_store, self._jetstream, settings.calls_model_store)
         limits = Limits(max_bytes=settings.model_max_bytes, check_timeout_s=settings.model_check_timeout_s)
         installer = Installer(database, repository, artifacts, outbox)
         deployer = Deployer(
@@ -227,7 +227,7 @@ class ControlPlane:
     async def _observation_source(self) -> ObservationSource:
         if "workers" in self._wanted:
             return self._observations
-        channel = await self._host.channel(self._settings.workers_address)
+        channel = await self._host.channel("workers", *self._settings.elsewhere("workers"))
         return RemoteStatuses(channel, service_metadata(self._settings.service_token_file))
 
     async def _place_source(self) -> PlaceSource | None:
@@ -236,13 +236,13 @@ class ControlPlane:
         if self._settings.service_token_file is None:
             _log.warning("serve.places_unknown", hint="set COUNTLINE_SERVICE_TOKEN_FILE, so that grants are checked")
             return None
-        channel = await self._host.channel(self._settings.cameras_address)
+        channel = await self._host.channel("cameras", *self._settings.elsewhere("cameras"))
         return RemoteCameras(channel, service_metadata(self._settings.service_token_file))
 
     async def _camera_source(self) -> CameraInventory:
         if self._cameras is not None:
             return LocalCameras(self._cameras)
-        channel = await self._host.channel(self._settings.cameras_address)
+        channel = await self._host.channel("cameras", *self._settings.elsewhere("cameras"))
         return RemoteCameras(channel, service_metadata(self._settings.service_token_file))
 
     async def _routing_source(self) -> RoutingSource:
@@ -250,7 +250,7 @@ class ControlPlane:
             return LocalRouting(self._usage)
         if not self._settings.models_address:
             return NoRouting()
-        channel = await self._host.channel(self._settings.models_address)
+        channel = await self._host.channel("models", *self._settings.elsewhere("models"))
         metadata = service_metadata(self._settings.service_token_file)
         return RemoteRouting(channel, metadata, self._settings.default_model)
 

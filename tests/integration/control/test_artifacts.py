@@ -11,7 +11,9 @@ from tests.fixtures.nats import NatsServer
 from countline_common.data import bus
 from countline_common.data.bus_users import CONTROL
 from countline_common.errors import InvalidInputError, NotFoundError, UnavailableError
+from countline_common.resilience.vitality import forget_problem, problems
 from countline_control.models.artifacts import ArtifactStore, NatsArtifacts, open_store
+from countline_control.settings import ModelStoreCallLimits
 from countline_models.digests import file_digest
 
 CONTENT = os.urandom(700_000)  # several chunks of NATS
@@ -49,7 +51,7 @@ async def artifacts(
         assert "Violation" not in nats_server.log, "the user of the control-plane may do all this"
         return
     url = request.getfixturevalue("s3_url") if request.param == "s3" else f"file://{tmp_path}/kept"
-    store = open_store(url, lambda: None)
+    store = open_store(url, lambda: None, ModelStoreCallLimits())
     assert store is not None
     yield store
 
@@ -91,14 +93,37 @@ async def test_a_store_behind_a_wrong_address_is_said_to_fail(model: Path, monke
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    store = open_store("s3://bucket/models", lambda: None)
+    store = open_store("s3://bucket/models", lambda: None, ModelStoreCallLimits())
     assert store is not None
     with pytest.raises(UnavailableError, match="bucket/models"):
         await store.put(DIGEST, model)
 
 
+async def test_a_store_that_failed_again_and_again_is_left_alone(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    store = open_store("s3://bucket/models", lambda: None, ModelStoreCallLimits(failures=1))
+    assert store is not None
+    with pytest.raises(UnavailableError, match="bucket/models"):
+        await store.put(DIGEST, model)
+    with pytest.raises(UnavailableError, match="model_store did not answer 1 times in a row"):
+        await store.put(DIGEST, model)
+    assert "calls to model_store" in problems()
+    forget_problem("calls to model_store")
+
+
+async def test_a_store_that_answers_with_a_refusal_is_not_away(tmp_path: Path) -> None:
+    store = open_store(f"file://{tmp_path}/kept", lambda: None, ModelStoreCallLimits(failures=1))
+    assert store is not None
+    for _ in range(3):
+        with pytest.raises(NotFoundError):
+            await store.get("0" * 64, tmp_path / "back.onnx")
+
+
 def test_an_address_that_nobody_knows_is_refused() -> None:
-    assert open_store("repository", lambda: None) is None
+    assert open_store("repository", lambda: None, ModelStoreCallLimits()) is None
     with pytest.raises(InvalidInputError, match="COUNTLINE_MODEL_STORE") as caught:
-        open_store("nowhere://x", lambda: None)
+        open_store("nowhere://x", lambda: None, ModelStoreCallLimits())
     assert "repository" in caught.value.hint

@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote_plus
@@ -15,7 +16,9 @@ import aiohttp
 
 from countline_common.errors import CountlineError, UnavailableError
 from countline_common.logs import get_logger
-from countline_common.resilience.retry import Cooldowns
+from countline_common.resilience.breaker import CircuitOpenError
+from countline_common.resilience.dependency import Dependency
+from countline_common.resilience.policy import RetriedCallLimits
 from countline_common.untrusted_json import parse_json
 from countline_control.auth.oidc.flow import ProviderAnswer, StartedLogin, authorization_url, check_answer, incomplete
 from countline_control.auth.oidc.groups import GroupRule, ProviderPerson, claimed_groups, person_of
@@ -23,12 +26,9 @@ from countline_control.auth.oidc.id_tokens import Expected, UnknownKeyError, che
 from countline_control.auth.oidc.keys import KEPT_S, KeyCache
 from countline_control.auth.oidc.metadata import WELL_KNOWN, ProviderMetadata, read_metadata
 
-LIMIT_S: Final = 4.0
-"""Time of all requests of one call together: the gateway gives a login 5 s."""
 MOST_BYTES: Final = 1024 * 1024
-FIRST_PAUSE_S: Final = 1.0
-LONGEST_PAUSE_S: Final = 5.0
-_PROVIDER: Final = "provider"
+_FAILURES: Final = (TimeoutError, aiohttp.ClientError, OSError, ValueError)
+"""The provider does not answer, or in a way that cannot be used."""
 _REFUSED_CODE: Final = "invalid_grant"
 
 _log = get_logger(__name__)
@@ -56,6 +56,7 @@ class IdentityProvider:
 
     Args:
         config: of the provider.
+        limits: of all requests of a login together, as one call.
         wall: returns Unix seconds.
         monotonic: returns monotonic seconds.
     """
@@ -63,6 +64,7 @@ class IdentityProvider:
     def __init__(
         self,
         config: OidcConfig,
+        limits: RetriedCallLimits,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -75,7 +77,7 @@ class IdentityProvider:
         self._metadata: tuple[float, ProviderMetadata] | None = None
         self._discovery = asyncio.Lock()
         self._keys = KeyCache(self._load_keys, monotonic)
-        self._cooldowns: Cooldowns[str] = Cooldowns(FIRST_PAUSE_S, LONGEST_PAUSE_S, clock=monotonic)
+        self._calls = Dependency("oidc", limits, is_failure=_is_away, clock=monotonic)
 
     async def login_page(self, started: StartedLogin) -> str:
         """Return the address of the provider's login page.
@@ -121,36 +123,33 @@ class IdentityProvider:
     @asynccontextmanager
     async def _conversation(self) -> AsyncIterator[None]:
         """Bound the time of requests, and turn failures into errors of ours."""
-        if not self._cooldowns.may_try(_PROVIDER):
-            raise self._away("did not answer a moment ago")
         try:
-            async with asyncio.timeout(LIMIT_S):
+            async with self._calls.guarded():
                 yield
-        except CountlineError:
-            raise
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            self._cooldowns.record_failure(_PROVIDER)
+        except CircuitOpenError as error:
+            raise self._away("did not answer several times in a row", error.retry_after_s) from error
+        except _FAILURES as error:
             _log.warning("oidc.provider_away", issuer=self.config.issuer, error=str(error) or type(error).__name__)
             # Anybody can begin a login: the log has the reason, which may show addresses inside a network.
             unusable = isinstance(error, ValueError)
             raise self._away("answers in a way that cannot be used" if unusable else "does not answer") from error
-        self._cooldowns.record_success(_PROVIDER)
 
-    def _away(self, why: str) -> UnavailableError:
+    def _away(self, why: str, retry_after_s: float | None = None) -> UnavailableError:
         return UnavailableError(
             f"the identity provider {self.config.name} ({self.config.issuer}) {why}",
             hint="try again later, or log in with a password",
+            retry_after_s=retry_after_s,
         )
 
     async def _discovered(self) -> ProviderMetadata:
         async with self._discovery:
             if self._metadata is None or self._monotonic() - self._metadata[0] >= KEPT_S:
-                document = await self._json("GET", f"{self.config.issuer.rstrip('/')}{WELL_KNOWN}")
+                document = await self._read(f"{self.config.issuer.rstrip('/')}{WELL_KNOWN}")
                 self._metadata = self._monotonic(), read_metadata(document, self.config.issuer)
             return self._metadata[1]
 
     async def _load_keys(self) -> Any:
-        return read_keys(await self._json("GET", (await self._discovered()).jwks_uri))
+        return read_keys(await self._read((await self._discovered()).jwks_uri))
 
     async def _checked(self, token: str, expected: Expected) -> Mapping[str, Any]:
         try:
@@ -189,20 +188,27 @@ class IdentityProvider:
     async def _user_info(self, metadata: ProviderMetadata, access_token: str, subject: str) -> Mapping[str, Any]:
         """Return further claims. Some providers keep the ID token short and list groups only here."""
         headers = {"Authorization": f"Bearer {access_token}"}
-        found = await self._json("GET", metadata.userinfo_endpoint, headers=headers)
+        found = await self._read(metadata.userinfo_endpoint, headers=headers)
         if found.get("sub") != subject:
             raise incomplete("the identity provider describes another person than it named")
         return found
+
+    async def _read(self, url: str, **request: Any) -> dict[str, Any]:
+        """Return the object at an address; read it again after a failure that may pass. Raises as `_json`."""
+        async for attempt in self._calls.attempts():
+            with attempt:
+                return await self._json("GET", url, **request)
+        raise AssertionError("attempts end with a result or an exception")
 
     async def _json(self, method: str, url: str, statuses: Collection[int] = (200,), **request: Any) -> dict[str, Any]:
         """Return the object that an address answers with.
 
         Raises:
             ValueError: the status is another one, or the answer is no JSON object.
-            aiohttp.ClientError: the provider cannot be reached.
+            aiohttp.ClientError: the provider cannot be reached, or its status is 5xx.
         """
         connector = aiohttp.TCPConnector(ssl=self._tls)
-        timeout = aiohttp.ClientTimeout(total=LIMIT_S)
+        timeout = aiohttp.ClientTimeout(total=self._calls.limits.deadline_s)
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
             session.request(method, url, allow_redirects=False, **request) as response,
@@ -212,9 +218,15 @@ class IdentityProvider:
                 body += chunk
                 if len(body) > MOST_BYTES:
                     raise ValueError(f"{url} answers with more than {MOST_BYTES} bytes")
+            if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                response.raise_for_status()
             if response.status not in statuses:
                 raise ValueError(f"{url} answers with HTTP {response.status}")
         value = parse_json(body.decode())
         if not isinstance(value, dict):
             raise ValueError(f"{url} answers with no JSON object")  # noqa: TRY004  (of the provider, not of a caller)
         return value
+
+
+def _is_away(error: BaseException) -> bool:
+    return isinstance(error, _FAILURES) and not isinstance(error, CountlineError)

@@ -28,6 +28,7 @@ from countline_control.auth.oidc.groups import read_group_file
 from countline_control.auth.oidc.people import OidcLogins
 from countline_control.auth.oidc.provider import IdentityProvider, OidcConfig
 from countline_control.auth.tables import grants, identities, users
+from countline_control.settings import OidcCallLimits
 
 REDIRECT = f"http://127.0.0.1:8080{GATEWAY_CALLBACK}"
 MAPPING = """\
@@ -49,7 +50,8 @@ def use(auth: Auth, issuer: str, mapping: str = MAPPING, **changes: object) -> N
     auth.clock.now = time.time()
     rules = read_group_file(mapping).rules
     values = {"client_id": CLIENT_ID, "name": "Example Id", "client_secret": CLIENT_SECRET, "rules": rules, **changes}
-    auth.service.oidc = OidcLogins(IdentityProvider(OidcConfig(issuer, **values)), LoginFlow(b"k" * 32))
+    provider = IdentityProvider(OidcConfig(issuer, **values), OidcCallLimits(first_pause_s=0.01))
+    auth.service.oidc = OidcLogins(provider, LoginFlow(b"k" * 32))
 
 
 async def begun(auth: Auth) -> oidc_pb2.StartOidcLoginResponse:

@@ -1,0 +1,1 @@
+"""Calls of this process to services of ours."""
