@@ -5,14 +5,20 @@ from collections.abc import AsyncIterator
 
 import grpc
 import pytest
+from prometheus_client import REGISTRY
 
 from countline.v1 import models_pb2, models_pb2_grpc
 from countline_analytics.api.gateway import CallContext, RemoteUpstream
 from countline_analytics.api.services import Method, http_methods
 from countline_analytics.api.time_limits import TimeLimit, time_limit
-from countline_common.errors import DeadlineExceededError
+from countline_common.errors import DeadlineExceededError, UnavailableError
+from countline_common.grpc.outgoing.service_calls import open_guarded_channel
+from countline_common.resilience.dependency import Dependency
+from countline_common.resilience.policy import ServiceCallLimits
+from countline_common.resilience.vitality import forget_problem
 
 PATH = "/api/v1/ai-models/net"
+REFUSED = ("countline_remote_calls_total", {"dependency": "models", "outcome": "refused_open"})
 
 
 def within(seconds: float) -> CallContext:
@@ -59,6 +65,21 @@ async def test_each_call_gets_the_time_of_its_route(slow: tuple[SlowModels, grpc
         await upstream.call(method("GetModel"), models_pb2.GetModelRequest(name="net"), within(0.2))
     models.may_answer.set()
     assert await change == models_pb2.PromoteModelResponse()
+
+
+async def test_a_read_that_an_open_breaker_refuses_is_not_tried_again() -> None:
+    dependency = Dependency("models", ServiceCallLimits(failures=1))
+    async with open_guarded_channel("127.0.0.1:1", None, dependency) as channel:
+        upstream, request = RemoteUpstream(channel, "models"), models_pb2.GetModelRequest(name="net")
+        patient = CallContext("", "request-1", TimeLimit(60.0, 3))
+        with pytest.raises(UnavailableError):
+            await upstream.call(method("GetModel"), request, patient)
+        before = REGISTRY.get_sample_value(*REFUSED)
+        with pytest.raises(UnavailableError, match="this call was not made") as caught:
+            await upstream.call(method("GetModel"), request, patient)
+    assert REGISTRY.get_sample_value(*REFUSED) == before + 1
+    assert caught.value.retry_after_s is not None
+    forget_problem("calls to models")  # of this process: no test leaves it to the next one
 
 
 def test_a_change_of_a_model_may_take_longer_than_a_look_at_it() -> None:
