@@ -5,20 +5,21 @@ then be kept apart.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from countline_common.data.database import is_away
 from countline_common.display import PictureShape
-from countline_common.errors import CountlineError
+from countline_common.errors import CountlineError, NotFoundError
 from countline_common.logs import get_logger
 from countline_common.waiting import happens
-from countline_control.cameras import domain, store
+from countline_control.cameras import store
+from countline_control.cameras.commands.cameras import CameraCommands
 from countline_control.cameras.domain import CameraObservation
-from countline_control.cameras.service import NAME, CameraService
+from countline_control.cameras.service import NAME
 from countline_control.cameras.shown import ObservationSource
 from countline_control.database import Database
 
@@ -36,17 +37,21 @@ class TurnWatch:
     Args:
         database: holds the schema `cameras`.
         observations: source of observations.
-        service: records changes.
+        commands: records changes.
         on_change: called after each committed change.
     """
 
     def __init__(
-        self, database: Database, observations: ObservationSource, service: CameraService, on_change: Callable[[], None]
+        self,
+        database: Database,
+        observations: ObservationSource,
+        commands: CameraCommands,
+        on_change: Callable[[], None],
     ) -> None:
         self._on_change = on_change
         self._database = database
         self._observations = observations
-        self._service = service
+        self._commands = commands
         self._changes: dict[str, deque[float]] = {}
         """Monotonic times of the last changes, by camera."""
         self._stopping = asyncio.Event()
@@ -76,22 +81,11 @@ class TurnWatch:
 
     async def _take(self, camera_id: str, picture: PictureShape) -> None:
         """Store the displayed picture that a worker has seen. If it turned, lines and zones get new versions."""
-        async with self._database.begin() as connection:
-            stored = await store.get_camera(connection, camera_id, self._service.keys, lock=True)
-            if stored is None or (stored.picture is not None and stored.picture.matches(picture)):
-                return
-            known = await store.geometry_versions_of(connection, camera_id)
-            spec, new = domain.versioned(stored.spec, known, picture)
-            camera = replace(domain.with_picture(stored, picture), spec=spec)
-            if spec != stored.spec:
-                camera = replace(camera, revision=stored.revision + 1, updated_at=time.time())
-            await store.update_camera(connection, camera, self._service.keys)
-            await store.save_geometry_versions(connection, camera_id, new)
-            if spec != stored.spec:
-                await self._service.record(connection, "updated", camera, NAME)
-        if stored.picture is not None:
-            _log.warning("camera.picture_changed", camera_id=camera_id, before=str(stored.picture), now=str(picture))
-        self._on_change()
+        with contextlib.suppress(NotFoundError):  # it was deleted meanwhile
+            async with self._database.begin() as connection:
+                noted = await self._commands.see_picture(connection, camera_id, picture, NAME)
+            if noted:
+                self._on_change()
 
     def _may_change(self, camera_id: str, now: float) -> bool:
         times = self._changes.setdefault(camera_id, deque(maxlen=MOST_CHANGES))

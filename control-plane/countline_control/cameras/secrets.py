@@ -1,8 +1,11 @@
 """Encrypts the addresses of cameras, and the gRPC service that rotates the keys."""
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
+from sqlalchemy import or_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import secrets_pb2, secrets_pb2_grpc
@@ -10,13 +13,15 @@ from countline_common.data.outbox import Outbox, OutboxTrail
 from countline_common.grpc.calls import Context
 from countline_common.grpc.server import Service
 from countline_common.logs import get_logger
-from countline_control.cameras import store
-from countline_control.cameras.tables import cameras
+from countline_control.cameras import sealed_addresses, sources, store
+from countline_control.cameras.tables import cameras, secrets
 from countline_control.data_keys import DataKeys
 from countline_control.database import Database
 from countline_control.key_rotation import Resealed, key_messages, rotate
 
 NAME: Final = "countline.v1.SecretService"
+
+RESEAL_BATCH: Final = 200
 
 _log = get_logger(__name__)
 
@@ -53,7 +58,7 @@ class CameraSecrets:
         after, sealed, unreadable = "", 0, 0
         while True:
             async with self._database.begin() as connection:
-                batch = await store.reseal_cameras(connection, after, self._keys)
+                batch = await _reseal(connection, after, self._keys)
             sealed, unreadable = sealed + batch.sealed, unreadable + batch.unreadable
             after = batch.last_id
             if not after:
@@ -106,4 +111,49 @@ class SecretService(secrets_pb2_grpc.SecretServiceServicer):
         )
 
     async def _data_keys(self, connection: AsyncConnection) -> list[secrets_pb2.DataKey]:
-        return await key_messages(connection, self._keys, await store.sealed_addresses(connection))
+        return await key_messages(connection, self._keys, await sealed_addresses.count_by_key(connection))
+
+
+@dataclass(frozen=True, slots=True)
+class _ResealedBatch:
+    """What `_reseal` did with one batch."""
+
+    last_id: str
+    """Where the next batch begins; empty after the last one."""
+    sealed: int
+    unreadable: int
+
+
+async def _reseal(connection: AsyncConnection, after: str, keys: DataKeys) -> _ResealedBatch:
+    """Seal addresses with the current key: those under other keys, and those that an older release stored in the clear.
+
+    Args:
+        connection: of the caller's transaction.
+        after: the camera behind which to begin.
+        keys: seal and open.
+    """
+    current = (await keys.current(connection)).key_id
+    other_key = or_(secrets.c.key_id.is_(None), secrets.c.key_id != current)
+    found = store.camera_rows().where(cameras.c.camera_id > after, other_key).order_by(cameras.c.camera_id)
+    camera_ids = [row.camera_id for row in await connection.execute(found.limit(RESEAL_BATCH))]
+    await store.lock_cameras(connection, camera_ids)
+    those = store.camera_rows().where(cameras.c.camera_id.in_(camera_ids), other_key)
+    rows = (await connection.execute(those)).mappings().all()
+    sealed = unreadable = 0
+    for row in rows:
+        url = (await store.camera_of_row(connection, dict(row), keys)).stream_url
+        if sources.has_mask(url):
+            unreadable += 1
+        elif sources.masked(url) != url:
+            await _reseal_one(connection, row, url, keys)
+            sealed += 1
+    return _ResealedBatch(camera_ids[-1] if len(camera_ids) == RESEAL_BATCH else "", sealed, unreadable)
+
+
+async def _reseal_one(connection: AsyncConnection, row: Mapping[str, Any], url: str, keys: DataKeys) -> None:
+    # The migration has given a secret's id to a camera whose address is still in the clear.
+    camera_id, secret_id = row["camera_id"], row["secret_id"] or sealed_addresses.new_secret_id(url)
+    await sealed_addresses.put(connection, keys, secret_id, camera_id, url)
+    if row["key_id"] is None:
+        changes = {"stream_url": sources.masked(url), "secret_id": secret_id}
+        await connection.execute(update(cameras).where(cameras.c.camera_id == camera_id).values(changes))

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
-from functools import partial
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,15 +19,15 @@ from countline_common.access.camera_sites import CameraSites
 from countline_common.access.scopes import Reach
 from countline_common.access.vocabulary import Permission
 from countline_common.data.outbox import Outbox, OutboxTrail
-from countline_common.errors import ConflictError, FieldProblem, NotFoundError
+from countline_common.errors import ConflictError, NotFoundError
 from countline_common.grpc.authorization import outside
 from countline_common.grpc.calls import Context, current_principal
 from countline_common.grpc.paging import next_token, page
 from countline_common.grpc.server import Service
 from countline_common.logs import get_logger
 from countline_control.cameras import checks, domain, messages, store
-from countline_control.cameras.domain import Camera, Site, Versions
-from countline_control.cameras.lifecycle import check_transition
+from countline_control.cameras.commands.cameras import CameraCommands, not_found
+from countline_control.cameras.domain import Camera, Site
 from countline_control.cameras.lists import filters, pages
 from countline_control.cameras.new_cameras import insert_with_id, site_of_new
 from countline_control.cameras.shown import ObservationSource, ShownCameras
@@ -61,13 +60,14 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
-        self.keys = keys
+        self._keys = keys
         self._shown = ShownCameras(observed)
         self._on_change = on_change
         self.outbox = Outbox(outbox_rows)
         self._sites = CameraSites(
             lambda camera_id: database.read(lambda connection: store.site_of(connection, camera_id))
         )
+        self.commands = CameraCommands(keys, self.outbox)
         self.trail = OutboxTrail(database.begin, self.outbox)
 
     def as_service(self) -> Service:
@@ -159,14 +159,16 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     async def CreateCamera(
         self, request: cameras_pb2.CreateCameraRequest, context: Context
     ) -> cameras_pb2.CreateCameraResponse:
-        given, now = messages.camera_of(request.camera), time.time()
+        given, actor = messages.camera_of(request.camera), current_principal().real_name
         async with self._database.begin() as connection:
             wanted = replace(given, site_id=await site_of_new(connection, given, self._insert_first_site))
-            camera = await insert_with_id(connection, wanted, partial(_insert_camera, connection, self.keys, now))
+            camera = await insert_with_id(
+                connection, wanted, lambda camera: self.commands.create(connection, camera, actor)
+            )
             if request.validate_only:
                 await connection.rollback()
                 return cameras_pb2.CreateCameraResponse(camera=await self._shown.one(camera))
-            await self.record(connection, "created", camera, current_principal().real_name)
+            await self.commands.record(connection, "created", camera, actor)
             await _audit(connection, self.outbox, None, camera)
         self._on_change()
         return cameras_pb2.CreateCameraResponse(camera=await self._shown.one(camera))
@@ -177,10 +179,10 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
 
     async def GetCamera(self, request: cameras_pb2.GetCameraRequest, context: Context) -> cameras_pb2.GetCameraResponse:
         camera = await self._database.read(
-            lambda connection: store.get_camera(connection, request.camera_id, self.keys)
+            lambda connection: store.get_camera(connection, request.camera_id, self._keys)
         )
         if camera is None:
-            raise _not_found(request.camera_id)
+            raise not_found(request.camera_id)
         return cameras_pb2.GetCameraResponse(camera=await self._shown.one(camera))
 
     async def ListCameras(
@@ -192,7 +194,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         observations = await self._shown.observations() if shown.needs_observations else None
         observed = filters.observed_cameras(shown, observations or {})
         found, last = await self._database.read(
-            lambda connection: pages.read_page(connection, shown, observed, reach, wanted, self.keys)
+            lambda connection: pages.read_page(connection, shown, observed, reach, wanted, self._keys)
         )
         token = next_token(last, shown.key()) if last else ""
         cameras = await self._shown.all(found, observations)
@@ -203,20 +205,13 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     ) -> cameras_pb2.UpdateCameraResponse:
         paths = list(request.update_mask.paths) or messages.set_paths(request.camera)
         checks.refuse("the camera cannot be changed", checks.mask_problems(paths))
-        now = time.time()
+        given, actor = messages.camera_of(request.camera), current_principal().real_name
         async with self._database.begin() as connection:
-            stored = await _locked(connection, request.camera.camera_id, self.keys)
-            check_revision(f"camera {stored.camera_id!r}", stored.revision, request.camera.revision)
-            known = await store.geometry_versions_of(connection, stored.camera_id)
-            wanted, new = _changed_camera(stored, messages.camera_of(request.camera), paths, known, now)
-            if wanted == stored:
-                return cameras_pb2.UpdateCameraResponse(camera=await self._shown.one(stored))
-            camera = replace(wanted, revision=stored.revision + 1, updated_at=now)
-            if request.validate_only:
+            stored, camera = await self.commands.change(
+                connection, given, paths, actor, validate_only=request.validate_only
+            )
+            if camera == stored or request.validate_only:
                 return cameras_pb2.UpdateCameraResponse(camera=await self._shown.one(camera))
-            await store.update_camera(connection, camera, self.keys)
-            await store.save_geometry_versions(connection, camera.camera_id, new)
-            await self.record(connection, "updated", camera, current_principal().real_name)
             await _audit(connection, self.outbox, stored, camera)
         self._on_change()
         return cameras_pb2.UpdateCameraResponse(camera=await self._shown.one(camera))
@@ -225,44 +220,15 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         self, request: cameras_pb2.DeleteCameraRequest, context: Context
     ) -> cameras_pb2.DeleteCameraResponse:
         async with self._database.begin() as connection:
-            camera = await _locked(connection, request.camera_id, self.keys)
-            check_revision(f"camera {camera.camera_id!r}", camera.revision, request.revision)
-            await store.delete_camera(connection, request.camera_id)
-            await self.record(connection, "deleted", camera, current_principal().real_name)
+            actor = current_principal().real_name
+            camera = await self.commands.delete(connection, request.camera_id, request.revision, actor)
             await _audit(connection, self.outbox, camera, None)
         self._on_change()
         return cameras_pb2.DeleteCameraResponse()
 
     async def assignable(self) -> list[tuple[Camera, str]]:
         """Return every camera with its credentials and its site's time zone, for services of this process only."""
-        return await self._database.read(lambda connection: store.all_assignable(connection, self.keys))
-
-    async def record(self, connection: AsyncConnection, event: str, camera: Camera, actor: str) -> None:
-        """Log a change and add its event to the outbox."""
-        _log.info(f"camera.{event}", camera_id=camera.camera_id, actor=actor, revision=camera.revision)
-        message = messages.camera_message(domain.for_readers(camera))
-        await self.outbox.add(connection, "camera", event, actor, message)
-
-
-async def _insert_camera(connection: AsyncConnection, keys: DataKeys, now: float, wanted: Camera) -> Camera:
-    """Check and store a camera."""
-    _check_new(wanted, now)
-    # The lock keeps the site until the camera is stored.
-    if await store.get_site(connection, wanted.site_id, lock=True) is None:
-        problem = f"there is no site {wanted.site_id!r}; create it first: countline sites add"
-        checks.refuse("the camera cannot be created", [FieldProblem("site_id", problem)])
-    camera, new = _new_camera(wanted, await store.geometry_versions_of(connection, wanted.camera_id), now)
-    await store.insert_camera(connection, camera, keys)
-    await store.save_geometry_versions(connection, camera.camera_id, new)
-    return camera
-
-
-async def _locked(connection: AsyncConnection, camera_id: str, keys: DataKeys) -> Camera:
-    """Return a camera that nobody else changes before the transaction ends. Raises `NotFoundError`."""
-    camera = await store.get_camera(connection, camera_id, keys, lock=True)
-    if camera is None:
-        raise _not_found(camera_id)
-    return camera
+        return await self._database.read(lambda connection: store.all_assignable(connection, self._keys))
 
 
 def _reach() -> Reach:
@@ -275,37 +241,6 @@ def _changed_site(stored: Site, wanted: cameras_pb2.Site, paths: set[str], first
     return domain.with_time_zone(site, wanted.time_zone, first_day) if {"*", "time_zone"} & paths else site
 
 
-def _new_camera(wanted: Camera, known: Versions, now: float) -> tuple[Camera, Versions]:
-    """Return a camera as it is created, and the versions of lines and zones to store."""
-    wanted = domain.with_defaults(wanted, now)
-    spec, new = domain.versioned(wanted.spec, known)
-    return replace(wanted, spec=spec, revision=1, created_at=now, updated_at=now, picture=None), new
-
-
-def _check_new(camera: Camera, now: float) -> None:
-    """Check a camera that is to be created. Raises `InvalidInputError`."""
-    checks.refuse("the camera cannot be created", checks.camera_problems(camera, now))
-    checks.url_with_secrets(camera.stream_url, stored="")
-
-
-def _changed_camera(
-    stored: Camera, given: Camera, paths: Sequence[str], known: Versions, now: float
-) -> tuple[Camera, Versions]:
-    """Return the camera after a change, and the versions of lines and zones to store.
-
-    Raises:
-        InvalidInputError: a field cannot be stored.
-        ConflictError: the status cannot become the given one.
-    """
-    wanted = domain.changed(stored, given, paths)
-    wanted = replace(wanted, stream_url=checks.url_with_secrets(wanted.stream_url, stored.stream_url))
-    checks.refuse("the camera cannot be changed", checks.camera_problems(wanted, now))
-    check_transition(stored.camera_id, stored.status, wanted.status)
-    wanted = domain.with_defaults(wanted, stored.created_at)
-    spec, new = domain.versioned(wanted.spec, known, stored.picture)
-    return replace(wanted, spec=spec), new
-
-
 def _no_site(site_id: str) -> NotFoundError:
     return NotFoundError(f"there is no site {site_id!r}", hint="list the sites: countline sites list")
 
@@ -315,10 +250,6 @@ def _still_has(site: Site, camera_ids: Sequence[str]) -> ConflictError:
         f"site {site.site_id!r} still has cameras: {first_of(camera_ids)}",
         hint="delete them first: countline cameras rm CAMERA",
     )
-
-
-def _not_found(camera_id: str) -> NotFoundError:
-    return NotFoundError(f"there is no camera {camera_id!r}", hint="list the cameras: countline cameras list")
 
 
 async def _audit(connection: AsyncConnection, outbox: Outbox, before: Camera | None, after: Camera | None) -> None:

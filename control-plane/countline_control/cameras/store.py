@@ -1,15 +1,16 @@
-"""SQL of sites and cameras. Each function works inside the caller's transaction.
+"""SQL of sites, and queries of cameras. Each function works inside the caller's transaction.
+
+`events.projection` writes cameras.
 
 The address of a camera is sealed if it holds a secret. A camera whose address cannot be opened keeps its sealed value
 and shows `***` in place of the secret; see `sources.has_mask`.
 """
 
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, delete, select, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,13 +19,11 @@ from countline_common.display import PictureShape
 from countline_common.errors import AlreadyExistsError
 from countline_common.secrets.sealing import UnreadableSecretError
 from countline_common.times import to_datetime
-from countline_control.cameras import messages, sources
+from countline_control.cameras import messages, sealed_addresses
 from countline_control.cameras.domain import Camera, GeometryVersion, GeoPosition, Site, Versions
 from countline_control.cameras.lifecycle import WantedStatus
-from countline_control.cameras.tables import cameras, geometry_versions, sites
-from countline_control.data_keys import DataKeys, Sealed
-
-RESEAL_BATCH: Final = 200
+from countline_control.cameras.tables import cameras, geometry_versions, secrets, sites
+from countline_control.data_keys import DataKeys
 
 EVERYWHERE: Final = Reach(everything=True)
 
@@ -40,13 +39,23 @@ def _site(row: Mapping[str, Any]) -> Site:
     )
 
 
+def camera_rows() -> Select[Any]:
+    """Select cameras with their sealed addresses."""
+    own_secret = secrets.c.secret_id == cameras.c.secret_id
+    return select(cameras, secrets.c.key_id, secrets.c.sealed).outerjoin(secrets, own_secret)
+
+
 async def camera_of_row(connection: AsyncConnection, row: Mapping[str, Any], keys: DataKeys) -> Camera:
-    """Return the camera of a whole row, credentials included."""
+    """Return the camera of a row of `camera_rows`, credentials included."""
     stream_url = row["stream_url"]
-    if row["sealed_stream_url"] is not None:
-        sealed = Sealed(row["source_key_id"], row["sealed_stream_url"])
+    if row["sealed"] is not None:
         with contextlib.suppress(UnreadableSecretError):  # the masked address stays
-            stream_url = await keys.unseal(connection, sealed, _place(row["camera_id"]))
+            stream_url = await sealed_addresses.opened(connection, keys, row)
+    return camera_with(row, stream_url)
+
+
+def camera_with(row: Mapping[str, Any], stream_url: str) -> Camera:
+    """Return the camera of a row, with this address."""
     has_position = row["latitude"] is not None
     return Camera(
         camera_id=row["camera_id"],
@@ -65,43 +74,6 @@ async def camera_of_row(connection: AsyncConnection, row: Mapping[str, Any], key
         picture=messages.picture_from_json(row["picture"]),
         drawn_on=messages.picture_from_json(row["drawn_on"]),
     )
-
-
-async def _changing_columns(connection: AsyncConnection, camera: Camera, keys: DataKeys) -> dict[str, Any]:
-    """Everything that a change may touch."""
-    return {
-        "name": camera.name,
-        "location": camera.location,
-        "latitude": camera.position.latitude if camera.position else None,
-        "longitude": camera.position.longitude if camera.position else None,
-        "floor": camera.floor,
-        "status": camera.status.value,
-        "tags": list(camera.tags),
-        "spec": messages.spec_json(camera.spec),
-        "revision": camera.revision,
-        "updated_at": to_datetime(camera.updated_at),
-        **await _address_columns(connection, camera, keys),
-    }
-
-
-async def _address_columns(connection: AsyncConnection, camera: Camera, keys: DataKeys) -> dict[str, Any]:
-    """The masked address, and the sealed one."""
-    url = camera.stream_url
-    if sources.has_mask(url):  # it could not be opened: the sealed value stays
-        return {"stream_url": sources.masked(url)}
-    if sources.masked(url) == url:
-        return {"stream_url": url, "sealed_stream_url": None, "source_key_id": None}
-    sealed = await keys.seal(connection, url, _place(camera.camera_id))
-    return {
-        "stream_url": sources.masked(url),
-        "sealed_stream_url": sealed.content,
-        "source_key_id": sealed.key_id,
-    }
-
-
-def _place(camera_id: str) -> str:
-    """The place to which an address is sealed. It keeps the column's first name: sealed values hold it."""
-    return f"cameras.sealed_source_url:{camera_id}"
 
 
 async def insert_site(connection: AsyncConnection, site: Site) -> None:
@@ -179,47 +151,21 @@ async def list_sites(connection: AsyncConnection, after: str, limit: int, reach:
     return [_site(dict(row)) for row in (await connection.execute(query)).mappings()]
 
 
-async def insert_camera(connection: AsyncConnection, camera: Camera, keys: DataKeys) -> None:
-    """Add a camera.
-
-    Raises:
-        AlreadyExistsError: the id is taken.
-    """
-    values = {
-        "camera_id": camera.camera_id,
-        "site_id": camera.site_id,
-        "created_at": to_datetime(camera.created_at),
-        **await _changing_columns(connection, camera, keys),
-    }
-    statement = upsert(cameras).values(values).on_conflict_do_nothing(index_elements=["camera_id"])
-    if await connection.scalar(statement.returning(cameras.c.camera_id)) is None:
-        raise AlreadyExistsError(
-            f"camera {camera.camera_id!r} already exists", hint="choose another id, or change the existing camera"
-        )
-
-
-async def update_camera(connection: AsyncConnection, camera: Camera, keys: DataKeys) -> None:
-    """Store everything that can change of an existing camera."""
-    values = {
-        **await _changing_columns(connection, camera, keys),
-        "picture": messages.picture_json(camera.picture),
-        "drawn_on": messages.picture_json(camera.drawn_on),
-    }
-    await connection.execute(update(cameras).where(cameras.c.camera_id == camera.camera_id).values(values))
-
-
-async def delete_camera(connection: AsyncConnection, camera_id: str) -> None:
-    """Delete a camera; the versions of its lines and zones stay."""
-    await connection.execute(delete(cameras).where(cameras.c.camera_id == camera_id))
-
-
-async def get_camera(
-    connection: AsyncConnection, camera_id: str, keys: DataKeys, *, lock: bool = False
-) -> Camera | None:
-    """Return one camera, credentials included; with `lock`, its row stays locked until the transaction ends."""
-    query = select(cameras).where(cameras.c.camera_id == camera_id)
-    row = (await connection.execute(query.with_for_update() if lock else query)).mappings().one_or_none()
+async def get_camera(connection: AsyncConnection, camera_id: str, keys: DataKeys) -> Camera | None:
+    """Return one camera, credentials included."""
+    query = camera_rows().where(cameras.c.camera_id == camera_id)
+    row = (await connection.execute(query)).mappings().one_or_none()
     return await camera_of_row(connection, dict(row), keys) if row is not None else None
+
+
+async def lock_cameras(connection: AsyncConnection, camera_ids: Sequence[str]) -> None:
+    """Let nobody else change these cameras before the transaction ends.
+
+    It is a statement of its own. A statement that locks rows and joins others waits for a change of the locked row, and
+    then sees the new row beside the old others: a camera without its new secret.
+    """
+    query = select(cameras.c.camera_id).where(cameras.c.camera_id.in_(camera_ids)).order_by(cameras.c.camera_id)
+    await connection.execute(query.with_for_update())
 
 
 async def ids_of_site(connection: AsyncConnection, site_id: str, limit: int) -> list[str]:
@@ -244,42 +190,9 @@ async def pictures_of_all(connection: AsyncConnection) -> dict[str, PictureShape
 
 async def all_assignable(connection: AsyncConnection, keys: DataKeys) -> list[tuple[Camera, str]]:
     """Return every camera, credentials included, with the time zone of its site."""
-    query = select(cameras, sites.c.time_zone).join(sites, sites.c.site_id == cameras.c.site_id)
+    query = camera_rows().add_columns(sites.c.time_zone).join(sites, sites.c.site_id == cameras.c.site_id)
     rows = (await connection.execute(query.order_by(cameras.c.camera_id))).mappings().all()
     return [(await camera_of_row(connection, dict(row), keys), row["time_zone"]) for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class ResealedBatch:
-    """What `reseal_cameras` did with one batch."""
-
-    last_id: str
-    """Where the next batch begins; empty after the last one."""
-    sealed: int
-    unreadable: int
-
-
-async def reseal_cameras(connection: AsyncConnection, after: str, keys: DataKeys) -> ResealedBatch:
-    """Seal addresses with the current key: those under other keys, and those that an older release stored in the clear.
-
-    Args:
-        connection: of the caller's transaction.
-        after: the camera behind which to begin.
-        keys: seal and open.
-    """
-    current = (await keys.current(connection)).key_id
-    other_key = or_(cameras.c.source_key_id.is_(None), cameras.c.source_key_id != current)
-    query = select(cameras).where(cameras.c.camera_id > after, other_key).order_by(cameras.c.camera_id)
-    rows = (await connection.execute(query.limit(RESEAL_BATCH).with_for_update())).mappings().all()
-    sealed = unreadable = 0
-    for row in rows:
-        camera = await camera_of_row(connection, dict(row), keys)
-        columns = await _address_columns(connection, camera, keys)
-        if columns.get("sealed_stream_url") is not None:
-            await connection.execute(update(cameras).where(cameras.c.camera_id == camera.camera_id).values(columns))
-            sealed += 1
-        unreadable += sources.has_mask(camera.stream_url)
-    return ResealedBatch(rows[-1]["camera_id"] if len(rows) == RESEAL_BATCH else "", sealed, unreadable)
 
 
 async def geometry_versions_of(connection: AsyncConnection, camera_id: str) -> Versions:
@@ -292,23 +205,3 @@ async def geometry_versions_of(connection: AsyncConnection, camera_id: str) -> V
         )
         for row in rows
     }
-
-
-async def save_geometry_versions(connection: AsyncConnection, camera_id: str, versions: Versions) -> None:
-    """Store versions that are new or whose picture became known."""
-    for (kind, geometry_id), last in versions.items():
-        changes = {
-            "version": last.version,
-            "fingerprint": last.fingerprint,
-            "picture": messages.picture_json(last.picture),
-        }
-        statement = upsert(geometry_versions).values(camera_id=camera_id, kind=kind, geometry_id=geometry_id, **changes)
-        keys = ["camera_id", "kind", "geometry_id"]
-        await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes))
-
-
-async def sealed_addresses(connection: AsyncConnection) -> dict[str, int]:
-    """Return the number of sealed addresses, by data key."""
-    key = cameras.c.source_key_id
-    query = select(key, func.count()).where(key.is_not(None)).group_by(key)
-    return {row[0]: row[1] for row in (await connection.execute(query)).all()}

@@ -161,7 +161,7 @@ class ControlPlane:
         await CameraSecrets(database, keys).open(forget_lost=self._settings.forget_lost_secrets)
         service = CameraService(database, keys, observations, self._cameras_changed)
         self._cameras = service
-        watch = TurnWatch(database, observations, service, self._cameras_changed)
+        watch = TurnWatch(database, observations, service.commands, self._cameras_changed)
         self._host.spawn("pictures of cameras", watch.run(), watch.stop)
         self._relay("cameras", database, service.outbox, service.trail)
         secrets = SecretService(database, keys, service.outbox)

@@ -13,6 +13,8 @@ from sqlalchemy import Connection, create_engine, text
 
 from countline_common.data.database import migrate, url
 from countline_control.audit.chain import GENESIS, AuditSigner, Link, UnsignedRows, new_audit_key
+from countline_control.cameras.events.rebuild import StateDifference, ids_after, rebuild
+from countline_control.database import Database
 from countline_control.serve.plane import SERVICES
 
 
@@ -164,3 +166,70 @@ ROWS_OF_0003 = """
         (now(), 'ann', 'user.created', 'bob', 'r1', '{"roles": ["viewer"]}'),
         (now(), 'bob', 'login_failed', 'bob', 'r2', '{"address": "10.0.0.7"}')
 """
+
+
+async def test_cameras_of_an_earlier_version_get_their_first_events_without_passwords(database: str) -> None:
+    """Release 0006 had a sealed address, and took over one in the clear from 0003, which had no master key yet."""
+    await migrate(database, "countline_control.cameras", "cameras")
+    engine = create_engine(url(database))
+    try:
+        with engine.connect() as connection:
+            _downgrade(connection, "countline_control.cameras", "cameras", "0006")
+            for statement in CAMERAS_OF_0006:
+                connection.execute(text(statement))
+            connection.commit()
+            before = connection.execute(text(AS_IN_0006)).all()
+            connection.commit()
+            await migrate(database, "countline_control.cameras", "cameras")
+            events = connection.execute(text("SELECT camera_id, version, kind, data::text FROM cameras.camera_events"))
+            shown = {row.camera_id: row for row in events}
+            sealed = connection.execute(text("SELECT camera_id, key_id, sealed FROM cameras.secrets")).all()
+            connection.commit()
+        found = await _rebuilt(database)
+        with engine.connect() as connection:
+            _downgrade(connection, "countline_control.cameras", "cameras", "0006")
+            after = connection.execute(text(AS_IN_0006)).all()
+    finally:
+        engine.dispose()
+    assert {(row.version, row.kind) for row in shown.values()} == {(1, "CameraImported")}
+    assert set(shown) == {"door", "clear", "gone"}
+    assert not [row for row in shown.values() if "S3cret" in row.data]
+    assert [(row.camera_id, row.key_id, bytes(row.sealed)) for row in sealed] == [("door", "k", b"sealed")]
+    assert found == {"door": [], "clear": [], "gone": []}
+    assert after == before
+
+
+async def _rebuilt(dsn: str) -> dict[str, list[StateDifference]]:
+    database = Database(dsn)
+    try:
+        async with database.begin() as connection:
+            ids = await ids_after(connection, "", 100)
+            return {each: list((await rebuild(connection, each, write=False)).differences) for each in ids}
+    finally:
+        await database.close()
+
+
+AS_IN_0006 = """
+    SELECT c.*, (SELECT count(*) FROM cameras.geometry_versions) FROM cameras.cameras AS c ORDER BY camera_id
+"""
+CAMERAS_OF_0006 = (
+    "INSERT INTO cameras.sites (site_id, title, time_zone, created_at) VALUES ('lab', '', 'UTC', now())",
+    "INSERT INTO cameras.data_keys (key_id, master_key_id, wrapped, created_at) VALUES ('k', 'm', 'w', now())",
+    """
+    INSERT INTO cameras.cameras
+        (camera_id, site_id, name, location, latitude, longitude, floor, status, tags, spec, stream_url,
+         sealed_stream_url, source_key_id, revision, created_at, updated_at, picture, drawn_on)
+    VALUES ('door', 'lab', 'Door', 'Lobby', 52.5, 0, '2', 'paused', '["a"]',
+            '{"model": "net@2", "recorded_at": "2026-03-01T12:00:00.123456Z", "playback": "PLAYBACK_LIVE",
+              "lines": [{"line_id": "gate", "points": [{"x": 0.1}, {"x": 0.9, "y": 0.3}], "version": 3}]}',
+            'rtsp://joe:***@h/live', 'sealed', 'k', 7, '2026-03-01T12:00:00.000001Z', '2026-03-02T12:00:00.123457Z',
+            '{"width": 640, "height": 360}', '{"width": 360, "height": 640, "orientation": "clockwise"}'),
+           ('clear', 'lab', 'Clear', '', NULL, NULL, '', 'active', '[]', '{}', 'rtsp://joe:S3cret@h/live', NULL, NULL,
+            1, now(), now(), 'null', NULL)
+    """,
+    """
+    INSERT INTO cameras.geometry_versions (camera_id, kind, geometry_id, version, fingerprint, picture)
+    VALUES ('door', 'line', 'gate', 3, 'f', '{"width": 640, "height": 360}'), ('door', 'zone', 'old', 2, 'g', 'null'),
+           ('gone', 'line', 'gate', 5, 'h', NULL)
+    """,
+)

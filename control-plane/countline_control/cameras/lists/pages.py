@@ -5,7 +5,7 @@ Texts are sorted by their code points, whatever the collation of the database.
 
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, ColumnElement, Select, String, any_, asc, collate, desc, literal, or_, select, tuple_
+from sqlalchemy import ARRAY, ColumnElement, Select, String, any_, asc, collate, desc, literal, or_, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.access.scopes import Reach
@@ -53,7 +53,9 @@ async def read_page(
         InvalidInputError: the page begins after a key that is not of this order.
     """
     field, direction = order_of(shown.order_by)
-    query = select(cameras).where(store.camera_in(reach), *_conditions(shown), *_observed_conditions(shown, observed))
+    query = store.camera_rows().where(
+        store.camera_in(reach), *_conditions(shown), *_observed_conditions(shown, observed)
+    )
     query = _after(query, shown, wanted.after) if wanted.after else query
     turned = desc if direction == "desc" else asc
     query = query.order_by(*(turned(column) for column in _sorted_by(field))).limit(wanted.size + 1)

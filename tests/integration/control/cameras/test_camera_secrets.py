@@ -88,9 +88,8 @@ async def test_rows_of_an_older_release_are_sealed_at_the_start(
     """An older release stored the password in the clear."""
     first = await started(start_control, control_dsn, key_file)
     await add_cameras(first, "door")
-    connection.execute(
-        "UPDATE cameras.cameras SET stream_url = %s, sealed_stream_url = NULL, source_key_id = NULL", [URL]
-    )
+    connection.execute("UPDATE cameras.cameras SET stream_url = %s", [URL])
+    connection.execute("DELETE FROM cameras.secrets")
     connection.execute("DELETE FROM cameras.data_keys")
     second = await started(start_control, control_dsn, key_file)
     assert await url_of(second) == URL
@@ -108,7 +107,7 @@ async def test_a_sealed_address_opens_for_its_own_camera_only(control_dsn, start
     control = await started(start_control, control_dsn, key_file)
     await add_cameras(control, "door", "attacker")
     connection.execute(
-        "UPDATE cameras.cameras SET sealed_stream_url = (SELECT sealed_stream_url FROM cameras.cameras "
+        "UPDATE cameras.secrets SET sealed = (SELECT sealed FROM cameras.secrets "
         "WHERE camera_id = 'door') WHERE camera_id = 'attacker'"
     )
     assert await url_of(control) == URL

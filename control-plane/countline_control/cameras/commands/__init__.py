@@ -1,0 +1,1 @@
+"""The commands that change cameras. Each works inside the caller's transaction."""
