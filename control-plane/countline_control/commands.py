@@ -22,7 +22,7 @@ COMMANDS: list[LazyCommand] = [
     _command("sessions", "identity.own:app", "List and end sessions."),
     _command("apply", "declarative.apply:apply", "Bring sites and cameras to what files state."),
     _command("sites", "declarative.export:app", "Manage sites: places with a time zone."),
-    _command("cameras", "camera_life:app", "Manage cameras."),
+    _command("cameras", "history.cameras:app", "Manage cameras."),
     _command("workers", "workers:app", "Inspect and drain workers: the processes that count."),
     _command("check", "monitoring.check:app", "Check a running Countline, for Nagios and other monitoring systems."),
     _command("support", "support.gather:app", "Gather versions, health and logs for those who look for a fault."),

@@ -15,7 +15,9 @@ import typer
 
 from countline_common.cli.usage import CommandUsageError
 
-LISTS: Final = frozenset({"counts", "flows", "get", "list", "migrations", "occupancy", "parts", "show", "whoami"})
+LISTS: Final = frozenset(
+    {"counts", "flows", "get", "history", "list", "migrations", "occupancy", "parts", "show", "whoami"}
+)
 """Names of commands that have the option, if they have `--json`."""
 JSON_FLAG: Final = "--json"
 _NAME: Final = "output_format"

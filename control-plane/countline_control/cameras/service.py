@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -28,6 +29,7 @@ from countline_common.logs import get_logger
 from countline_control.cameras import checks, domain, messages, store
 from countline_control.cameras.commands.cameras import CameraCommands, not_found
 from countline_control.cameras.domain import Camera, Site
+from countline_control.cameras.history.answers import CameraHistory
 from countline_control.cameras.lists import filters, pages
 from countline_control.cameras.new_cameras import insert_with_id, site_of_new
 from countline_control.cameras.shown import ObservationSource, ShownCameras
@@ -68,6 +70,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             lambda camera_id: database.read(lambda connection: store.site_of(connection, camera_id))
         )
         self.commands = CameraCommands(keys, self.outbox)
+        self._history = CameraHistory(database)
         self.trail = OutboxTrail(database.begin, self.outbox)
 
     def as_service(self) -> Service:
@@ -112,9 +115,8 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             if site == stored:
                 return cameras_pb2.UpdateSiteResponse(site=messages.site_message(stored))
             site = replace(site, revision=stored.revision + 1)
-            message = messages.site_message(site)
+            before, message = messages.site_message(stored), messages.site_message(site)
             await store.update_site(connection, site)
-            before = messages.site_message(stored)
             await self.outbox.record(connection, f"sites/{site.site_id}", before=before, after=message)
             await self.outbox.add(connection, "site", "updated", current_principal().real_name, message)
         _log.info("site.updated", site_id=site.site_id, actor=current_principal().real_name, time_zone=site.time_zone)
@@ -162,9 +164,8 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         given, actor = messages.camera_of(request.camera), current_principal().real_name
         async with self._database.begin() as connection:
             wanted = replace(given, site_id=await site_of_new(connection, given, self._insert_first_site))
-            camera = await insert_with_id(
-                connection, wanted, lambda camera: self.commands.create(connection, camera, actor)
-            )
+            create = partial(self.commands.create, connection, actor=actor)
+            camera = await insert_with_id(connection, wanted, create)
             if request.validate_only:
                 await connection.rollback()
                 return cameras_pb2.CreateCameraResponse(camera=await self._shown.one(camera))
@@ -178,11 +179,12 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         await self.outbox.record_beside(connection, f"sites/{site.site_id}", message)
 
     async def GetCamera(self, request: cameras_pb2.GetCameraRequest, context: Context) -> cameras_pb2.GetCameraResponse:
-        camera = await self._database.read(
-            lambda connection: store.get_camera(connection, request.camera_id, self._keys)
-        )
+        if request.HasField("at"):
+            return cameras_pb2.GetCameraResponse(camera=await self._history.camera_at(request, _reach()))
+        camera_id = request.camera_id
+        camera = await self._database.read(lambda connection: store.get_camera(connection, camera_id, self._keys))
         if camera is None:
-            raise not_found(request.camera_id)
+            raise not_found(camera_id)
         return cameras_pb2.GetCameraResponse(camera=await self._shown.one(camera))
 
     async def ListCameras(
@@ -199,6 +201,19 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         token = next_token(last, shown.key()) if last else ""
         cameras = await self._shown.all(found, observations)
         return cameras_pb2.ListCamerasResponse(cameras=cameras, next_page_token=token)
+
+    async def ListCameraChanges(
+        self, request: cameras_pb2.ListCameraChangesRequest, context: Context
+    ) -> cameras_pb2.ListCameraChangesResponse:
+        return await self._history.changes(request, _reach())
+
+    async def RebuildCameras(
+        self, request: cameras_pb2.RebuildCamerasRequest, context: Context
+    ) -> cameras_pb2.RebuildCamerasResponse:
+        rebuilt = await self._history.rebuild(request)
+        if request.write and rebuilt.differences:
+            self._on_change()
+        return rebuilt
 
     async def UpdateCamera(
         self, request: cameras_pb2.UpdateCameraRequest, context: Context

@@ -48,7 +48,7 @@ from countline_control.cli.camera_options import (
 )
 from countline_control.cli.camera_places import FilterOptions, PlaceOptions, filter_of, set_place
 from countline_control.cli.camera_view import COLUMNS, MORE_COLUMNS, more_of_row, print_camera, row
-from countline_control.cli.changes import changed_spec
+from countline_control.cli.changes import changed_spec, parse_time
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Manage cameras.")
 
@@ -120,15 +120,20 @@ def _cells(camera: Camera) -> tuple[str | Styled, ...]:
 
 @app.command("show")
 def show(
-    camera_id: CameraArgument, json: JsonOption = False, server: ServerOption = None, data: DataOption = None
+    camera_id: CameraArgument,
+    at: Annotated[str, typer.Option("--at", help="A past time, such as 2026-03-01T12:00:00Z.")] = "",
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
 ) -> None:
-    """Show the configuration and the status of a camera.
+    """Show the configuration and the status of a camera, or its configuration at a past time.
 
-    Example: countline cameras show door
+    Example: countline cameras show door --at 2026-03-01T12:00:00Z
     """
+    request = GetCameraRequest(camera_id=camera_id, at=parse_time(at) if at else None)
 
     async def question(client: Client) -> Camera:
-        return (await client.cameras.GetCamera(GetCameraRequest(camera_id=camera_id))).camera
+        return (await client.cameras.GetCamera(request)).camera
 
     camera = ask(server, data, question)
     if json:

@@ -87,7 +87,7 @@ def changed_spec(stored: CameraSpec, changes: Changes) -> tuple[CameraSpec, list
             spec.ground_plane.CopyFrom(parse_ground(changes.ground))
         touched.append("ground_plane")
     if changes.recorded_at is not None:
-        spec.recorded_at.CopyFrom(_parse_time(changes.recorded_at))
+        spec.recorded_at.CopyFrom(parse_time(changes.recorded_at))
         touched.append("recorded_at")
     return spec, [f"spec.{name}" for name in touched]
 
@@ -124,7 +124,12 @@ def _merged(stored: Mapping[str, _Item], new: Mapping[str, _Item], removed: froz
     return list({**kept, **new}.values())
 
 
-def _parse_time(text: str) -> Timestamp:
+def parse_time(text: str) -> Timestamp:
+    """Return a time with an offset.
+
+    Raises:
+        InvalidInputError: the text is none.
+    """
     try:
         moment = parse_rfc3339(text)
     except ValueError:

@@ -12,8 +12,8 @@ from typing import Any
 from countline_common.errors import CountlineError, FieldProblem
 from countline_control.cameras import checks, domain, sources
 from countline_control.cameras.domain import Camera, Site
+from countline_control.cameras.events.consequences import Consequence, camera_consequences, site_consequences
 from countline_control.cameras.lifecycle import WantedStatus, check_transition
-from countline_control.declarative.consequences import Consequence, camera_consequences, site_consequences
 from countline_control.declarative.documents import FileProblem
 from countline_control.declarative.fields import CAMERA_FIELDS, SITE_FIELDS, Field, item_id
 from countline_control.declarative.forms import Plain

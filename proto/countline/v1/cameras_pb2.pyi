@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from countline.v1 import audit_pb2 as _audit_pb2
 from countline.v1 import counts_pb2 as _counts_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
@@ -1191,17 +1192,23 @@ class GetCameraRequest(_message.Message):
 
     CAMERA_ID_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
     view: Global___CameraView.ValueType
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """Return the camera as it was at this time, without what was observed. Not with `view` `full`."""
+
     def __init__(
         self,
         *,
         camera_id: _builtins.str = ...,
         view: Global___CameraView.ValueType = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "camera_id", b"camera_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1399,3 +1406,259 @@ class DeleteCameraResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteCameraResponse: _TypeAlias = DeleteCameraResponse  # noqa: Y015
+
+@_typing.final
+class ListCameraChangesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    camera_id: _builtins.str
+    page_size: _builtins.int
+    """At most 1000; 0 stands for 100."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        camera_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCameraChangesRequest: _TypeAlias = ListCameraChangesRequest  # noqa: Y015
+
+@_typing.final
+class ListCameraChangesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CameraChange]: ...
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___CameraChange] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCameraChangesResponse: _TypeAlias = ListCameraChangesResponse  # noqa: Y015
+
+@_typing.final
+class CameraChange(_message.Message):
+    """One change of a camera: the events of one command."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    CONSEQUENCES_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Version of its first event."""
+    revision: _builtins.int
+    """Of the camera after the change."""
+    actor: _builtins.str
+    """Who changed it; a part of Countline itself, such as `countline.v1.CameraService`, which watches pictures."""
+    @_builtins.property
+    def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___CameraEvent]: ...
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[_audit_pb2.FieldChange]:
+        """The fields that differ. Secrets are not shown."""
+
+    @_builtins.property
+    def consequences(self) -> _containers.RepeatedCompositeFieldContainer[Global___CameraConsequence]:
+        """What the change meant for counting."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        revision: _builtins.int = ...,
+        occurred_at: _timestamp_pb2.Timestamp | None = ...,
+        actor: _builtins.str = ...,
+        events: _abc.Iterable[Global___CameraEvent] | None = ...,
+        fields: _abc.Iterable[_audit_pb2.FieldChange] | None = ...,
+        consequences: _abc.Iterable[Global___CameraConsequence] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "consequences", b"consequences", "events", b"events", "fields", b"fields", "occurred_at", b"occurred_at", "revision", b"revision", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CameraChange: _TypeAlias = CameraChange  # noqa: Y015
+
+@_typing.final
+class CameraEvent(_message.Message):
+    """One event of a camera."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    SUBJECT_VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """From 1 without gaps in the history of a camera id."""
+    kind: _builtins.str
+    """Such as `CameraCreated`, `LineDrawn`, `LineChanged`, `CameraPaused`."""
+    subject: _builtins.str
+    """The id of the line or zone; empty where the event is about the camera."""
+    subject_version: _builtins.int
+    """The version of the line or zone from then on; 0 for none."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        kind: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        subject_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "subject", b"subject", "subject_version", b"subject_version", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CameraEvent: _TypeAlias = CameraEvent  # noqa: Y015
+
+@_typing.final
+class CameraConsequence(_message.Message):
+    """What a change meant for counting."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EFFECT_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    LOST_S_FIELD_NUMBER: _builtins.int
+    effect: _builtins.str
+    """`start`, `stop`, `new_run`, `new_version`, `removed`, `recount`, `rule`, `no_gap`, `history`."""
+    text: _builtins.str
+    lost_s: _builtins.float
+    """Seconds of coverage that were lost, at most; unset where that is not known."""
+    def __init__(
+        self,
+        *,
+        effect: _builtins.str = ...,
+        text: _builtins.str = ...,
+        lost_s: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lost_s", b"_lost_s", "lost_s", b"lost_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lost_s", b"_lost_s", "effect", b"effect", "lost_s", b"lost_s", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lost_s: _TypeAlias = _typing.Literal["lost_s"]  # noqa: Y015
+    _WhichOneofArgType__lost_s: _TypeAlias = _typing.Literal["_lost_s", b"_lost_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lost_s) -> _WhichOneofReturnType__lost_s | None: ...
+
+Global___CameraConsequence: _TypeAlias = CameraConsequence  # noqa: Y015
+
+@_typing.final
+class RebuildCamerasRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WRITE_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most 1000 cameras; 0 stands for 100."""
+    page_token: _builtins.str
+    write: _builtins.bool
+    """Replace what the tables hold where it differs."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        write: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "write", b"write"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RebuildCamerasRequest: _TypeAlias = RebuildCamerasRequest  # noqa: Y015
+
+@_typing.final
+class RebuildCamerasResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERAS_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    cameras: _builtins.int
+    """Cameras of this page, deleted ones of which events are left included, and the events of all of them."""
+    events: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___CameraDifference]: ...
+    def __init__(
+        self,
+        *,
+        cameras: _builtins.int = ...,
+        events: _builtins.int = ...,
+        differences: _abc.Iterable[Global___CameraDifference] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cameras", b"cameras", "differences", b"differences", "events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RebuildCamerasResponse: _TypeAlias = RebuildCamerasResponse  # noqa: Y015
+
+@_typing.final
+class CameraDifference(_message.Message):
+    """A field in which a table differs from what follows from the events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_ID_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    STORED_FIELD_NUMBER: _builtins.int
+    REBUILT_FIELD_NUMBER: _builtins.int
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    camera_id: _builtins.str
+    path: _builtins.str
+    """Such as `camera.name`; `camera_events` where no state follows from the events."""
+    stored: _builtins.str
+    rebuilt: _builtins.str
+    written: _builtins.bool
+    """The table holds now what follows from the events."""
+    def __init__(
+        self,
+        *,
+        camera_id: _builtins.str = ...,
+        path: _builtins.str = ...,
+        stored: _builtins.str = ...,
+        rebuilt: _builtins.str = ...,
+        written: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "path", b"path", "rebuilt", b"rebuilt", "stored", b"stored", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CameraDifference: _TypeAlias = CameraDifference  # noqa: Y015

@@ -80,6 +80,16 @@ class CameraServiceStub:
                 request_serializer=countline_dot_v1_dot_cameras__pb2.UpdateCameraRequest.SerializeToString,
                 response_deserializer=countline_dot_v1_dot_cameras__pb2.UpdateCameraResponse.FromString,
                 _registered_method=True)
+        self.ListCameraChanges = channel.unary_unary(
+                '/countline.v1.CameraService/ListCameraChanges',
+                request_serializer=countline_dot_v1_dot_cameras__pb2.ListCameraChangesRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_cameras__pb2.ListCameraChangesResponse.FromString,
+                _registered_method=True)
+        self.RebuildCameras = channel.unary_unary(
+                '/countline.v1.CameraService/RebuildCameras',
+                request_serializer=countline_dot_v1_dot_cameras__pb2.RebuildCamerasRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_cameras__pb2.RebuildCamerasResponse.FromString,
+                _registered_method=True)
         self.DeleteCamera = channel.unary_unary(
                 '/countline.v1.CameraService/DeleteCamera',
                 request_serializer=countline_dot_v1_dot_cameras__pb2.DeleteCameraRequest.SerializeToString,
@@ -140,7 +150,8 @@ class CameraServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetCamera(self, request, context):
-        """Returns a camera with what its worker observes.
+        """Returns a camera with what its worker observes, or as it was at a past time.
+        Errors: NOT_FOUND if there is, or was then, no such camera.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,6 +168,21 @@ class CameraServiceServicer:
         """Changes the fields that the mask names. A line or zone whose geometry changes gets the next version.
         Errors: ABORTED if `camera.revision` is given and is not the current one, which the error names;
         FAILED_PRECONDITION if the status cannot become the given one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCameraChanges(self, request, context):
+        """Lists what happened to a camera, the newest change first, and what each change meant for counting. It works for
+        deleted cameras too, for callers that may read all cameras. Errors: NOT_FOUND if there never was such a camera.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RebuildCameras(self, request, context):
+        """Makes the tables of some cameras anew from their events, and returns what differs. Without `write` it changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,6 +242,16 @@ def add_CameraServiceServicer_to_server(servicer, server):
                     servicer.UpdateCamera,
                     request_deserializer=countline_dot_v1_dot_cameras__pb2.UpdateCameraRequest.FromString,
                     response_serializer=countline_dot_v1_dot_cameras__pb2.UpdateCameraResponse.SerializeToString,
+            ),
+            'ListCameraChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCameraChanges,
+                    request_deserializer=countline_dot_v1_dot_cameras__pb2.ListCameraChangesRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_cameras__pb2.ListCameraChangesResponse.SerializeToString,
+            ),
+            'RebuildCameras': grpc.unary_unary_rpc_method_handler(
+                    servicer.RebuildCameras,
+                    request_deserializer=countline_dot_v1_dot_cameras__pb2.RebuildCamerasRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_cameras__pb2.RebuildCamerasResponse.SerializeToString,
             ),
             'DeleteCamera': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteCamera,
@@ -467,6 +503,60 @@ class CameraService:
             '/countline.v1.CameraService/UpdateCamera',
             countline_dot_v1_dot_cameras__pb2.UpdateCameraRequest.SerializeToString,
             countline_dot_v1_dot_cameras__pb2.UpdateCameraResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCameraChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.CameraService/ListCameraChanges',
+            countline_dot_v1_dot_cameras__pb2.ListCameraChangesRequest.SerializeToString,
+            countline_dot_v1_dot_cameras__pb2.ListCameraChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RebuildCameras(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.CameraService/RebuildCameras',
+            countline_dot_v1_dot_cameras__pb2.RebuildCamerasRequest.SerializeToString,
+            countline_dot_v1_dot_cameras__pb2.RebuildCamerasResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,7 +54,9 @@ class CameraServiceStub:
     is taken.
     """
     GetCamera: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.GetCameraRequest, _cameras_pb2.GetCameraResponse]
-    """Returns a camera with what its worker observes."""
+    """Returns a camera with what its worker observes, or as it was at a past time.
+    Errors: NOT_FOUND if there is, or was then, no such camera.
+    """
     ListCameras: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.ListCamerasRequest, _cameras_pb2.ListCamerasResponse]
     """Lists cameras, with what their workers observe."""
     UpdateCamera: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.UpdateCameraRequest, _cameras_pb2.UpdateCameraResponse]
@@ -62,6 +64,12 @@ class CameraServiceStub:
     Errors: ABORTED if `camera.revision` is given and is not the current one, which the error names;
     FAILED_PRECONDITION if the status cannot become the given one.
     """
+    ListCameraChanges: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.ListCameraChangesRequest, _cameras_pb2.ListCameraChangesResponse]
+    """Lists what happened to a camera, the newest change first, and what each change meant for counting. It works for
+    deleted cameras too, for callers that may read all cameras. Errors: NOT_FOUND if there never was such a camera.
+    """
+    RebuildCameras: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.RebuildCamerasRequest, _cameras_pb2.RebuildCamerasResponse]
+    """Makes the tables of some cameras anew from their events, and returns what differs. Without `write` it changes nothing."""
     DeleteCamera: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.DeleteCameraRequest, _cameras_pb2.DeleteCameraResponse]
     """Deletes a camera. Its counts are kept. Errors: ABORTED if `revision` is given and is not the current one."""
 
@@ -91,7 +99,9 @@ class CameraServiceAsyncStub(CameraServiceStub):
     is taken.
     """
     GetCamera: _aio.UnaryUnaryMultiCallable[_cameras_pb2.GetCameraRequest, _cameras_pb2.GetCameraResponse]  # type: ignore[assignment]
-    """Returns a camera with what its worker observes."""
+    """Returns a camera with what its worker observes, or as it was at a past time.
+    Errors: NOT_FOUND if there is, or was then, no such camera.
+    """
     ListCameras: _aio.UnaryUnaryMultiCallable[_cameras_pb2.ListCamerasRequest, _cameras_pb2.ListCamerasResponse]  # type: ignore[assignment]
     """Lists cameras, with what their workers observe."""
     UpdateCamera: _aio.UnaryUnaryMultiCallable[_cameras_pb2.UpdateCameraRequest, _cameras_pb2.UpdateCameraResponse]  # type: ignore[assignment]
@@ -99,6 +109,12 @@ class CameraServiceAsyncStub(CameraServiceStub):
     Errors: ABORTED if `camera.revision` is given and is not the current one, which the error names;
     FAILED_PRECONDITION if the status cannot become the given one.
     """
+    ListCameraChanges: _aio.UnaryUnaryMultiCallable[_cameras_pb2.ListCameraChangesRequest, _cameras_pb2.ListCameraChangesResponse]  # type: ignore[assignment]
+    """Lists what happened to a camera, the newest change first, and what each change meant for counting. It works for
+    deleted cameras too, for callers that may read all cameras. Errors: NOT_FOUND if there never was such a camera.
+    """
+    RebuildCameras: _aio.UnaryUnaryMultiCallable[_cameras_pb2.RebuildCamerasRequest, _cameras_pb2.RebuildCamerasResponse]  # type: ignore[assignment]
+    """Makes the tables of some cameras anew from their events, and returns what differs. Without `write` it changes nothing."""
     DeleteCamera: _aio.UnaryUnaryMultiCallable[_cameras_pb2.DeleteCameraRequest, _cameras_pb2.DeleteCameraResponse]  # type: ignore[assignment]
     """Deletes a camera. Its counts are kept. Errors: ABORTED if `revision` is given and is not the current one."""
 
@@ -167,7 +183,9 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cameras_pb2.GetCameraRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cameras_pb2.GetCameraResponse, _abc.Awaitable[_cameras_pb2.GetCameraResponse]]:
-        """Returns a camera with what its worker observes."""
+        """Returns a camera with what its worker observes, or as it was at a past time.
+        Errors: NOT_FOUND if there is, or was then, no such camera.
+        """
 
     @_abc_1.abstractmethod
     def ListCameras(
@@ -187,6 +205,24 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: ABORTED if `camera.revision` is given and is not the current one, which the error names;
         FAILED_PRECONDITION if the status cannot become the given one.
         """
+
+    @_abc_1.abstractmethod
+    def ListCameraChanges(
+        self,
+        request: _cameras_pb2.ListCameraChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cameras_pb2.ListCameraChangesResponse, _abc.Awaitable[_cameras_pb2.ListCameraChangesResponse]]:
+        """Lists what happened to a camera, the newest change first, and what each change meant for counting. It works for
+        deleted cameras too, for callers that may read all cameras. Errors: NOT_FOUND if there never was such a camera.
+        """
+
+    @_abc_1.abstractmethod
+    def RebuildCameras(
+        self,
+        request: _cameras_pb2.RebuildCamerasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cameras_pb2.RebuildCamerasResponse, _abc.Awaitable[_cameras_pb2.RebuildCamerasResponse]]:
+        """Makes the tables of some cameras anew from their events, and returns what differs. Without `write` it changes nothing."""
 
     @_abc_1.abstractmethod
     def DeleteCamera(

@@ -1,7 +1,7 @@
 """Makes the tables of cameras anew from their events, and compares them with those that are there."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import select, union
@@ -25,6 +25,8 @@ class StateDifference:
     """Such as `camera.name`; `camera_events` where no state follows from the events."""
     stored: str
     rebuilt: str
+    in_tables: bool = False
+    """It is in the tables that follow from the events, not in the stream itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ async def rebuild(connection: AsyncConnection, camera_id: str, *, write: bool) -
         state, events, found = await _made_anew(connection, camera_id)
     except BrokenStreamError as error:
         return Rebuilt(camera_id, 0, [StateDifference(STREAM, "", str(error))])
-    wrong = list(differences(stored, state))
+    wrong = [replace(each, in_tables=True) for each in differences(stored, state)]
     if write and wrong:
         await projection.replace_all(connection, camera_id, state)
     return Rebuilt(camera_id, events, [*wrong, *found], written=write and bool(wrong))

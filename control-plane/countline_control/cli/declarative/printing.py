@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from countline_common.cli.terminal import Styled, Terminal
 from countline_common.cli.tools import note
+from countline_control.cameras.events.consequences import Consequence, Effect
 from countline_control.cli.declarative.execution import Execution, Outcome, Result
-from countline_control.declarative.consequences import Consequence, Effect
 from countline_control.declarative.planning import Action, Change, Difference, Plan
 
 _COLOURS: Final = {Action.CREATE: "green", Action.UPDATE: "yellow", Action.DELETE: "red"}

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from countline_common.redaction import MASK
 from countline_control.cameras import domain
 from countline_control.cameras.domain import Camera, GeoPosition, GroundPoint, LineSpec, MaskSpec, Site, ZoneSpec
+from countline_control.cameras.events.consequences import REOPEN_S, Effect, camera_consequences
 from countline_control.cameras.lifecycle import WantedStatus
-from countline_control.declarative.consequences import REOPEN_S, Effect, camera_consequences
 from countline_control.declarative.exporting import document_of, file_text
 from countline_control.declarative.fields import CAMERA_FIELDS, Field
 from countline_control.declarative.planning import Action, Change, Plan, State, plan_of

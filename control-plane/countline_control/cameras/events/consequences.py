@@ -113,8 +113,8 @@ def _drawings(
         if name not in old:
             version = f" with version {item.version}" if item.version else ""
             yield Consequence(Effect.NEW_VERSION, f"{what} {name} begins to count{version}")
-        elif _shape(item) != _shape(old[name]):
-            # The versions are equal where the plan was made without the service.
+        elif _shape(item) != _shape(old[name]) or item.version > old[name].version:
+            # The versions are equal where the plan was made without the service. A turned picture changes them alone.
             version = f"version {item.version}" if item.version > old[name].version else "a new version"
             kept = f"the counts of version {old[name].version} stay apart"
             yield Consequence(Effect.NEW_VERSION, f"{what} {name} counts with {version}; {kept}")

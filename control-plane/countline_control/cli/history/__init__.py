@@ -1,0 +1,1 @@
+"""`countline cameras` history and rebuild."""
