@@ -131,7 +131,7 @@ async def test_changes_at_one_moment_make_one_stream_without_gaps(admin, connect
     await create(admin, "door", line())
     urls = [URL, URL.replace("live", "other"), "rtsp://10.0.0.7/live"]
     changes = [
-        Camera(camera_id="door", stream_url=urls[i % 3], spec=CameraSpec(lines=[line(y=i / 40)])) for i in range(30)
+        Camera(camera_id="door", stream_url=urls[i % 3], spec=CameraSpec(lines=[line(y=i / 40)])) for i in range(12)
     ]
     await asyncio.gather(*(update(admin, each) for each in changes))
     versions = [version for version, _ in kinds(connection)]
@@ -153,7 +153,7 @@ async def test_cameras_that_are_created_and_deleted_at_one_moment_share_one_stre
         except grpc.aio.AioRpcError as error:
             assert error.code() in (grpc.StatusCode.ALREADY_EXISTS, grpc.StatusCode.NOT_FOUND)  # noqa: PT017
 
-    await asyncio.gather(*(come_and_go() for _ in range(20)))
+    await asyncio.gather(*(come_and_go() for _ in range(8)))
     versions = [version for version, _ in kinds(connection)]
     assert versions == list(range(1, len(versions) + 1))
     assert await differences(database) == {"door": []}
