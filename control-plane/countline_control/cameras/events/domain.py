@@ -10,6 +10,7 @@ from functools import reduce
 from typing import Final, TypeVar
 
 from countline_common.display import PictureShape
+from countline_common.errors import ConflictError
 from countline_control.cameras.domain import (
     Camera,
     CameraSpec,
@@ -237,8 +238,14 @@ class Recorded:
 # From events to state ------------------------------------------------------------------------------------------------
 
 
-class BrokenStreamError(Exception):
+class BrokenStreamError(ConflictError):
     """An event cannot follow those before it: rows of `camera_events` were changed or deleted."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"the events of the camera are damaged: {problem}",
+            hint="name all damaged ones: countline cameras rebuild. Restore their rows from a backup of the database",
+        )
 
 
 def applied(state: RecordedCamera, recorded: Recorded) -> RecordedCamera:

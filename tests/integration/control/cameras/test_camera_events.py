@@ -205,5 +205,6 @@ async def test_an_event_that_is_gone_is_named_and_nothing_is_written(admin, conn
     connection.execute("DELETE FROM cameras.camera_events WHERE version = 1")
     async with database.begin() as opened:
         done = await rebuild(opened, "door", write=True)
-    assert (done.written, [each.rebuilt for each in done.differences]) == (False, ["event 1 is missing"])
+    missing = "the events of the camera are damaged: event 1 is missing"
+    assert (done.written, [each.rebuilt for each in done.differences]) == (False, [missing])
     assert (await admin.GetCamera(cameras_pb2.GetCameraRequest(camera_id="door"))).camera.name == "Door"

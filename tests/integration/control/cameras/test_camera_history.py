@@ -19,7 +19,13 @@ from countline.v1.cameras_pb2 import (
 )
 from countline_common.access.scopes import Scope
 from countline_common.access.vocabulary import Permission
-from countline_common.errors import CountlineError, InvalidInputError, NotFoundError, PermissionDeniedError
+from countline_common.errors import (
+    ConflictError,
+    CountlineError,
+    InvalidInputError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from countline_common.grpc.errors import from_rpc_error
 from countline_common.grpc.paging import next_token
 from countline_common.times import to_timestamp
@@ -156,6 +162,15 @@ async def test_what_cannot_be_answered_is_refused(admin) -> None:
     assert isinstance(await refused(admin.ListCameraChanges(ghost)), NotFoundError)
     past = cameras_pb2.GetCameraRequest(camera_id="ghost", at=Timestamp(seconds=1))
     assert isinstance(await refused(admin.GetCamera(past)), NotFoundError)
+
+
+async def test_a_damaged_history_is_an_error_that_says_what_to_do(admin, connection) -> None:
+    await create(admin)
+    connection.execute("UPDATE cameras.camera_events SET kind = 'Unreadable' WHERE version = 2")
+    error = await refused(changes(admin))
+    assert isinstance(error, ConflictError)
+    assert "Unreadable" in error.message
+    assert "countline cameras rebuild" in error.hint
 
 
 async def test_who_may_see_one_site_sees_nothing_of_a_deleted_camera_elsewhere_of_the_same_id(
