@@ -35,6 +35,9 @@ The way of a frame through the package, each arrow from one module to the next:
     frames in       masks, scores,   boxes get   ids healed,        ├→ rule/zones → rule/visits ────┤
     order           duplicates       ids         cut boxes          └→ trajectories/ ───────────────┘
 
+Where boxes are noisy, `objects/hindsight` holds observations back for a second, until later boxes show where objects
+were.
+
 `counter` puts them together for one camera. When one version of a model takes over from another, two counters run for
 some seconds, and `handover` selects which of their events count. `trials` compares two versions on the same frames.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from countline_counting.events import Crossing, Event, Visit
 from countline_counting.frames import DetectionFrame, TrackedFrame
+from countline_counting.geometry.segments import Floats
 from countline_counting.identity import Identity
 from countline_counting.objects.clock import Arrival, RunningClock
 from countline_counting.objects.intake import Intake
@@ -79,7 +80,9 @@ class CameraCounter:
     def _begin(self) -> None:
         self._clock = RunningClock()
         self._tracker = Tracker(self._tracking)
-        self._sightings = Sightings(self._spec.anchor, trusted=self._tracked, listener=self._listener)
+        self._sightings = Sightings(
+            self._spec.anchor, trusted=self._tracked, listener=self._listener, tracking=self._tracking
+        )
         self._paths = Paths() if self._keeps_paths else None
         if self._places is not None:
             self._places.begin(self._sightings.objects)
@@ -98,7 +101,7 @@ class CameraCounter:
             return FrameResult(_no_objects(frame), ())
         tracks = self._tracker.update(self._intake.detections(frame), frame.t, frame.size_wh)
         tracked = TrackedFrame(frame.camera_id, frame.index, frame.t, frame.size_wh, *tracks)
-        return self._count(places, tracked, events)
+        return self._count(places, tracked, events, self._tracker.estimates, self._tracker.noise_ratio)
 
     def update_tracked(self, frame: TrackedFrame) -> FrameResult:
         """Count the tracks of the next frame.
@@ -116,8 +119,7 @@ class CameraCounter:
         """Decide everything that is open, because no more frames come; then begin again."""
         events = self._take_undelivered()
         if self._places is not None:
-            for sights in self._sightings.settle_all():
-                events += self._see(self._places, sights)
+            events += self._see(self._places, self._sightings.settle_all())
             for row in self._sightings.objects.living():
                 events += self._end(self._places, row)
             events += self._places.occupancy(self._clock.t)
@@ -126,11 +128,14 @@ class CameraCounter:
 
     def begin_paths(self) -> None:
         """Emit trajectories from the next frame on."""
+        if self._paths is None:
+            self._catch_up()
         self._keeps_paths = True
         self._paths = self._paths or Paths()
 
     def end_paths(self) -> None:
         """Stop emitting trajectories. The paths until now come with the next frame's events."""
+        self._catch_up()
         self._undelivered += self._end_all_paths()
         self._keeps_paths, self._paths = False, None
 
@@ -143,12 +148,18 @@ class CameraCounter:
             UnknownClassError: the spec names a class that the model does not have; the old spec stays.
         """
         classes = spec.resolve(self._labels)
+        self._catch_up()
         if spec.anchor != self._spec.anchor:  # the path of another point of the box is another path
             self._undelivered += self._end_all_paths()
         self._spec, self._classes = spec, classes
-        self._sightings.anchor = spec.anchor
+        self._sightings.showing.anchor = spec.anchor
         if self._places is not None:
             self._undelivered += self._draw(self._places)
+
+    def _catch_up(self) -> None:
+        """Count what is held back, because sights from now on go to other lines, or to paths that did not take them."""
+        if self._places is not None:
+            self._undelivered += self._see(self._places, self._sightings.release_all())
 
     def _placed(self, size_wh: tuple[int, int]) -> CountedPlaces:
         """Return the lines and zones in pictures of this size."""
@@ -176,24 +187,36 @@ class CameraCounter:
             self._clock.admit(t)
         return events
 
-    def _count(self, places: CountedPlaces, frame: TrackedFrame, events: list[Event]) -> FrameResult:
-        """Apply the rules to one frame."""
+    def _count(
+        self,
+        places: CountedPlaces,
+        frame: TrackedFrame,
+        events: list[Event],
+        estimates: Floats | None = None,
+        noise_ratio: float = 0.0,
+    ) -> FrameResult:
+        """Apply the rules to one frame; the last two are as in `Sightings.take`."""
+        now = self._clock.t
         for row in self._sightings.expired(self._clock.running_s):
             events += self._end(places, row)
-        for sights in self._sightings.take(frame, self._clock.running_s):
-            events += self._see(places, sights)
-        events += places.decide(self._clock.t)
+        events += self._see(places, self._sightings.take(frame, self._clock.running_s, estimates, noise_ratio))
+        overdue = places.overdue(now) if self._sightings.seen_until < now else set()
+        events += self._see(places, self._sightings.release(overdue))
+        events += places.decide(now, self._sightings.seen_until, overdue)
         events += places.occupancy(self._clock.t)
         return FrameResult(self._sightings.named(frame), _in_order(events))
 
-    def _see(self, places: CountedPlaces, sights: Sights) -> list[Event]:
-        events = places.see(sights, self._clock.t)
-        if self._paths is not None:
-            events += self._trajectories(self._paths.take(sights, self._clock.period_s, self._clock.t))
+    def _see(self, places: CountedPlaces, shown: Iterable[Sights]) -> list[Event]:
+        events: list[Event] = []
+        for sights in shown:
+            events += places.see(sights, self._clock.t)
+            if self._paths is not None:
+                events += self._trajectories(self._paths.take(sights, self._clock.period_s))
         return events
 
     def _end(self, places: CountedPlaces, row: int) -> list[Event]:
-        events = places.end(row, self._clock.t)
+        events = self._see(places, self._sightings.release([row]))
+        events += places.end(row, self._clock.t)
         if self._paths is not None:
             events += self._trajectories(self._paths.end(row))
         self._sightings.forget(row)

@@ -25,7 +25,7 @@ from typing import Final
 from countline_counting.geometry.segments import Points
 from countline_counting.spec import CountingSpec, Line, Mask, Zone
 
-COUNTING_RULE_VERSION: Final = 7
+COUNTING_RULE_VERSION: Final = 8
 """Version of the counting rule: of tracking, of the numbers in `rules`, and of what counts.
 
 Increase it when the same frames may give other tracks or other events. A finite file that is counted with another

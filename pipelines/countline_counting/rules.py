@@ -50,10 +50,14 @@ crossing."""
 DECIDE_LATEST_S: Final = 2.5
 """A pass whose object vanished before it could be confirmed is decided after this time, unless the object came back."""
 
+HINDSIGHT_S: Final = 1.0
+"""Where the boxes of a camera are noisy, lines and zones see every object this much later, where the boxes until then
+show that it was. A crossing is decided that much later too, but a pass whose object vanished is not."""
+
 LATEST_S: Final = 3.0
 """A crossing is decided at most this long after it happened, in time of running frames, or as soon as the object is
-clear beyond the line if that takes longer. It happens when the path meets the line, also if the object crawls or stands
-there. This follows from the others."""
+clear beyond the line if that takes longer; where boxes are noisy, lines see that `HINDSIGHT_S` later. It happens when
+the path meets the line, also if the object crawls or stands there. This follows from the others."""
 
 OBJECT_UNSEEN_S: Final = 3.0
 """An id that was unseen for longer than this, in time of running frames, is a new object."""

@@ -42,12 +42,15 @@ class Fragments:
         fragment = self._by_raw_id.get(raw_id)
         return fragment.number if fragment is not None else 0
 
-    def add(self, raw_id: int, frame: TrackedFrame, i: int, running_s: float) -> None:
-        """Add box `i` of a frame to the fragment of its id, and begin that fragment if it is new."""
+    def add(self, raw_id: int, frame: TrackedFrame, i: int, running_s: float, estimate: Sequence[float] = ()) -> None:
+        """Add box `i` of a frame to the fragment of its id, and begin that fragment if it is new.
+
+        `estimate` is that of the tracker, as in `Observations`.
+        """
         fragment = self._by_raw_id.get(raw_id)
         x1, y1, x2, y2 = frame.xyxy_px[i].tolist()
         score, class_id = float(frame.scores[i]), int(frame.classes[i])
-        seen = Observed(frame.t, running_s, frame.index, (x1, y1, x2, y2), score, class_id)
+        seen = Observed(frame.t, running_s, frame.index, (x1, y1, x2, y2), score, class_id, tuple(estimate))
         if fragment is not None:
             fragment.observed.append(seen)
             return

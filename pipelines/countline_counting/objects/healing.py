@@ -50,6 +50,8 @@ class Observed:
     xyxy_px: Box
     score: float
     class_id: int
+    estimate: tuple[float, ...] = ()
+    """As in `Observations`."""
 
 
 @dataclass(slots=True)

@@ -3,8 +3,8 @@
 Only this module knows both the ids of the tracker (*raw* ids) and the objects behind them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 import numpy as np
@@ -13,31 +13,18 @@ from numpy.typing import NDArray
 from countline_counting import rules
 from countline_counting.frames import TrackedFrame
 from countline_counting.geometry.segments import Floats
-from countline_counting.objects.boxes import completed, without_duplicates
+from countline_counting.objects.boxes import without_duplicates
 from countline_counting.objects.doubles import Doubles, Second
 from countline_counting.objects.facts import BoxesLeftOut, ObjectBegan, ObjectListener, TrackUnconfirmed
 from countline_counting.objects.fragments import RUNNING_SLACK_S, Fragments
 from countline_counting.objects.healing import Fragment
+from countline_counting.objects.hindsight import Hindsight
 from countline_counting.objects.masks import anchors
-from countline_counting.objects.sights import Sights
-from countline_counting.objects.table import HISTORY, HISTORY_SPACING_S, SIZE_MEMORY_S, Objects
+from countline_counting.objects.showing import Showing
+from countline_counting.objects.sights import Observations, Sights
+from countline_counting.objects.table import Objects
 from countline_counting.reasons import Reason
-from countline_counting.tracking.motion import centred, cut_edges, with_feet
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Observations of one moment whose objects are known."""
-
-    picture_wh: tuple[int, int]
-    rows: NDArray[np.intp]
-    """As in `Sights`."""
-    t: Floats
-    running_s: Floats
-    frame: NDArray[np.int64]
-    xyxy_px: Floats
-    scores: Floats
-    classes: NDArray[np.int64]
+from countline_counting.tracking import TrackerSettings
 
 
 class Sightings:
@@ -48,40 +35,53 @@ class Sightings:
         trusted: whether a raw id that was seen only once is an object. If not, it may be a false detection and is
             dropped.
         listener: receives new objects, and the boxes and fragments that are left out.
+        tracking: settings of the tracker.
     """
 
-    def __init__(self, anchor: tuple[float, float], *, trusted: bool, listener: ObjectListener | None = None) -> None:
+    def __init__(
+        self,
+        anchor: tuple[float, float],
+        *,
+        trusted: bool,
+        listener: ObjectListener | None = None,
+        tracking: TrackerSettings | None = None,
+    ) -> None:
         self.objects = Objects()
-        self.anchor = anchor
+        self.showing = Showing(self.objects, anchor, feet_may_hide=trusted)
         self._listener = listener
         self._trusted = trusted
         self._row_of: dict[int, int] = {}
         self._raw_of: dict[int, int] = {}
         self._fragments = Fragments(self.objects, trusted=trusted)
         self._doubles = Doubles(self.objects)
+        self._hindsight = Hindsight(tracking or TrackerSettings())
+        self._t = float("-inf")
 
-    def take(self, frame: TrackedFrame, running_s: float) -> list[Sights]:
-        """Take the tracks of a frame; return the sights to count, in the order of time for each object."""
-        boxes_used = self._single(frame)
-        raw_ids = frame.ids[boxes_used].tolist()
-        rows = np.array([self._row_of.get(raw_id, -1) for raw_id in raw_ids], dtype=np.intp)
-        known = rows >= 0
-        sights = []
-        if known.any():
-            chosen = boxes_used[known]
-            moment = np.full(len(chosen), frame.t)
-            running = np.full(len(chosen), running_s)
-            index = np.full(len(chosen), frame.index)
-            boxes, scores, classes = frame.xyxy_px[chosen], frame.scores[chosen], frame.classes[chosen]
-            self._doubles.take(rows[known], frame.t, boxes)
-            sights.append(
-                self._observe(_Batch(frame.size_wh, rows[known], moment, running, index, boxes, scores, classes))
-            )
-        for i in np.nonzero(~known)[0].tolist():
-            self._fragments.add(raw_ids[i], frame, int(boxes_used[i]), running_s)
+    @property
+    def seen_until(self) -> float:
+        """Capture time until which all sights were returned, apart from those of fragments that wait."""
+        return self._hindsight.seen_until
+
+    def take(
+        self, frame: TrackedFrame, running_s: float, estimates: Floats | None = None, noise_ratio: float = 0.0
+    ) -> list[Sights]:
+        """Take the tracks of a frame; return the sights to count, in the order of time for each object.
+
+        Args:
+            frame: the tracks.
+            running_s: running time of the stream.
+            estimates: (N, 14) of the tracks; None for those of another tracker.
+            noise_ratio: how noisy boxes are (`MotionModel.noise_ratio`).
+        """
+        self._t = frame.t
+        if estimates is None:
+            estimates = np.zeros((len(frame.ids), 0))
+        sights = self._shown(self._hindsight.follow(noise_ratio, frame.t))
+        for observed in self._observations(frame, running_s, estimates):
+            sights += self._enter(observed)
         if self._fragments:
             sights += self._settle(frame.t)
-        return sights
+        return sights + self._shown(self._hindsight.due(frame.t))
 
     def named(self, frame: TrackedFrame) -> TrackedFrame:
         """Return the frame with the numbers of objects as ids, without duplicates and second boxes."""
@@ -111,14 +111,51 @@ class Sightings:
         return [row for row in rows if row not in awaited]
 
     def settle_all(self) -> list[Sights]:
-        """Settle every fragment now, because no more frames come."""
-        return self._settle(float("inf"))
+        """Settle every fragment now, because no more frames come; return these sights and those held back."""
+        return [*self._settle(float("inf")), *self.release_all()]
+
+    def release(self, rows: Collection[int]) -> list[Sights]:
+        """Return now the sights of some objects that are held back because boxes are noisy."""
+        return self._shown(self._hindsight.release(rows))
+
+    def release_all(self) -> list[Sights]:
+        """Return now all sights that are held back because boxes are noisy."""
+        return self._shown(self._hindsight.release_all())
 
     def forget(self, row: int) -> None:
         """Free everything that is held for an object."""
         self._row_of.pop(self._raw_of.pop(row), None)
         self.objects.death(row)
         self._doubles.forget(row)
+
+    def _observations(self, frame: TrackedFrame, running_s: float, estimates: Floats) -> list[Observations]:
+        """Return the boxes of known objects, if there are any; the others go to the fragments."""
+        used = self._single(frame)
+        raw_ids = frame.ids[used].tolist()
+        rows = np.array([self._row_of.get(raw_id, -1) for raw_id in raw_ids], dtype=np.intp)
+        known = rows >= 0
+        for i in np.nonzero(~known)[0].tolist():
+            at = int(used[i])
+            self._fragments.add(raw_ids[i], frame, at, running_s, estimates[at].tolist())
+        if not known.any():
+            return []
+        chosen = used[known]
+        moment = np.full(len(chosen), frame.t)
+        observed = Observations(
+            rows=rows[known],
+            t=moment,
+            running_s=np.full(len(chosen), running_s),
+            frame=np.full(len(chosen), frame.index),
+            xyxy_px=frame.xyxy_px[chosen],
+            scores=frame.scores[chosen],
+            classes=frame.classes[chosen],
+            tracks=frame.ids[chosen],
+            estimates=estimates[chosen],
+            known_at=moment,
+            picture_wh=frame.size_wh,
+        )
+        self._doubles.take(observed.rows, frame.t, observed.xyxy_px)
+        return [observed]
 
     def _number(self, raw_id: int) -> int:
         row = self._row_of.get(raw_id)
@@ -139,7 +176,7 @@ class Sightings:
         keep = without_duplicates(boxes[valid], frame.classes[valid], rank)
         if self._listener is not None and not keep.all():
             doubled = valid[~keep]
-            at = anchors(boxes[doubled], self.anchor)
+            at = anchors(boxes[doubled], self.showing.anchor)
             self._listener(BoxesLeftOut(frame.t, boxes[doubled], at, frame.ids[doubled], Reason.DUPLICATE_BOX))
         return valid[keep]
 
@@ -158,10 +195,10 @@ class Sightings:
         for fragment, row in zip(settled, rows, strict=True):
             self._row_of[fragment.raw_id] = row
             self._raw_of[row] = fragment.raw_id
-        return [self._observe(batch) for batch in _by_moment(settled, rows)]
+        return [sights for batch in _by_moment(settled, rows, self._t) for sights in self._enter(batch)]
 
     def _path_of(self, fragment: Fragment) -> tuple[tuple[float, tuple[float, float]], ...]:
-        at = anchors(np.array([seen.xyxy_px for seen in fragment.observed]), self.anchor)
+        at = anchors(np.array([seen.xyxy_px for seen in fragment.observed]), self.showing.anchor)
         return tuple((seen.t, (x, y)) for seen, (x, y) in zip(fragment.observed, at.tolist(), strict=True))
 
     def _continue(self, row: int) -> int:
@@ -176,83 +213,38 @@ class Sightings:
             self._listener(ObjectBegan(row, fragment.number))
         return row
 
-    def _observe(self, batch: _Batch) -> Sights:
-        """Enter observations into the table of objects; return them as sights."""
-        table, rows = self.objects, batch.rows
-        first = table["sights"][rows] == 0
-        known_wh = table["size_wh_px"][rows]
-        low, high = cut_edges(batch.xyxy_px, batch.picture_wh)
-        short = high.copy()
-        if self._trusted:  # else the tracker has completed them
-            short[:, 1] |= self._feet_hidden(batch, known_wh)
-        whole = ~(low | short).any(axis=1, keepdims=True)
-        boxes = batch.xyxy_px if whole.all() else completed(batch.xyxy_px, known_wh, low, short)
-        size_wh = boxes[:, 2:] - boxes[:, :2]
-        elapsed_s = batch.t - table["last_t"][rows]
-        weight = np.where(first, 1.0, 1.0 - np.exp(-elapsed_s / SIZE_MEMORY_S))[:, None]
-        # If the border cuts an object off, its visible size counts only where it is larger than the known size.
-        measured_wh = np.where(whole, size_wh, np.maximum(known_wh, size_wh))
-        known_wh = known_wh + (measured_wh - known_wh) * weight
-        share = np.array(self.anchor)
-        sights = Sights(
-            rows=rows,
-            t=batch.t,
-            frame=batch.frame,
-            xy_px=boxes[:, :2] + size_wh * share,
-            hidden=(high & ~low) * share - (low & ~high) * (1 - share),
-            height_px=known_wh[:, 1],
-            before_t=table["last_t"][rows],
-            before_xy_px=table["anchor_px"][rows],
-            width_px=known_wh[:, 0],
-        )
-        self._remember(batch, boxes)
-        table["size_wh_px"][rows] = known_wh
-        table["anchor_px"][rows] = sights.xy_px
-        return sights
+    def _enter(self, observed: Observations) -> list[Sights]:
+        """Enter observations into the table of objects; return them as sights, unless these are held back."""
+        if not self._hindsight.holds:
+            sights, boxes = self.showing.show(observed)
+            self.objects.remember(observed, boxes)
+            return [sights]
+        self.objects.remember(observed, self.showing.whole(observed)[0])
+        self._hindsight.hold(observed)
+        return []
 
-    def _feet_hidden(self, batch: _Batch, known_wh: Floats) -> NDArray[np.bool_]:
-        """Return (N,) which boxes something in the picture cuts off from below."""
-        boxes = centred(batch.xyxy_px)
-        hidden = boxes[:, 2] * known_wh[:, 1] >= rules.PART_SHAPE * known_wh[:, 0] * boxes[:, 3]
-        hidden &= known_wh[:, 1] > 0
-        for i in np.nonzero(hidden)[0].tolist():
-            place = self.objects.motion(int(batch.rows[i])).at(float(batch.t[i]))
-            hidden[i] = with_feet(boxes[i : i + 1], np.array([[*place, *known_wh[i]]]))[1][0]
-        return hidden
-
-    def _remember(self, batch: _Batch, boxes: Floats) -> None:
-        table, rows = self.objects, batch.rows
-        table["last_t"][rows] = batch.t
-        table["last_running_s"][rows] = batch.running_s
-        table["sights"][rows] += 1
-        table["score_sum"][rows] += batch.scores
-        columns = table.columns(batch.classes)  # first: a class seen for the first time makes the table wider
-        table.votes[rows, columns] += batch.scores
-        head = table["history_head"][rows]
-        newest_t = table["history"][rows, head, 0]
-        keep = ~(batch.t - newest_t < HISTORY_SPACING_S)
-        kept, heads = rows[keep], (head[keep] + 1) % HISTORY
-        centre = (boxes[keep, :2] + boxes[keep, 2:]) / 2
-        newest = np.column_stack([batch.t[keep], centre, boxes[keep, 2:] - boxes[keep, :2]])
-        table["history"][kept, heads] = newest
-        table["history_head"][kept] = heads
+    def _shown(self, released: Iterable[Observations]) -> list[Sights]:
+        return [self.showing.show(observed)[0] for observed in released]
 
 
-def _by_moment(due: Sequence[Fragment], rows: Sequence[int]) -> list[_Batch]:
+def _by_moment(due: Sequence[Fragment], rows: Sequence[int], now: float) -> list[Observations]:
     """Return the observations of fragments in batches: no object twice in a batch, each object's in order."""
     batches = []
     for column in zip_longest(*(fragment.observed for fragment in due)):
-        seen = [(row, o) for row, o in zip(rows, column, strict=True) if o is not None]
+        seen = [(row, fragment.raw_id, o) for row, fragment, o in zip(rows, due, column, strict=True) if o is not None]
         batches.append(
-            _Batch(
-                due[0].picture_wh,
-                np.array([row for row, _ in seen], dtype=np.intp),
-                np.array([o.t for _, o in seen]),
-                np.array([o.running_s for _, o in seen]),
-                np.array([o.frame for _, o in seen]),
-                np.array([o.xyxy_px for _, o in seen], dtype=np.float64),
-                np.array([o.score for _, o in seen]),
-                np.array([o.class_id for _, o in seen], dtype=np.int64),
+            Observations(
+                rows=np.array([row for row, _, _ in seen], dtype=np.intp),
+                t=np.array([o.t for *_, o in seen]),
+                running_s=np.array([o.running_s for *_, o in seen]),
+                frame=np.array([o.frame for *_, o in seen]),
+                xyxy_px=np.array([o.xyxy_px for *_, o in seen], dtype=np.float64),
+                scores=np.array([o.score for *_, o in seen]),
+                classes=np.array([o.class_id for *_, o in seen], dtype=np.int64),
+                tracks=np.array([raw_id for _, raw_id, _ in seen], dtype=np.int64),
+                estimates=np.array([o.estimate for *_, o in seen], dtype=np.float64),
+                known_at=np.full(len(seen), now),
+                picture_wh=due[0].picture_wh,
             )
         )
     return batches

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_counting.geometry.segments import Floats
+from countline_counting.objects.sights import Observations
 
 SIZE_MEMORY_S: Final = 0.5
 """Time constant of the running mean of an object's size."""
@@ -34,10 +35,13 @@ _ROW: Final = np.dtype(
         ("last_running_s", np.float64),
         ("sights", np.int64),
         ("score_sum", np.float64),
+        ("shown_t", np.float64),  # the last sight that lines and zones took; earlier than `last_t` with hindsight
         ("size_wh_px", np.float64, 2),  # running mean over the sights that had all of it in the picture
-        ("anchor_px", np.float64, 2),  # at the last sight; NaN before the first
+        ("anchor_px", np.float64, 2),  # there; NaN before the first
         ("history", np.float64, (HISTORY, 5)),  # a ring of t, centre x, centre y, width, height
         ("history_head", np.int64),
+        ("shown", np.float64, (HISTORY, 5)),  # the same until `shown_t`, as lines and zones saw it
+        ("shown_head", np.int64),
     ]
 )
 
@@ -73,7 +77,7 @@ class Objects:
         row = self._free.pop()
         record = self._table[row]
         record["number"], record["alive"] = number, True
-        record["first_t"] = record["last_t"] = t
+        record["first_t"] = record["last_t"] = record["shown_t"] = t
         record["last_running_s"] = running_s
         return row
 
@@ -104,6 +108,26 @@ class Objects:
         votes = self.votes[row]
         return min(self._columns, key=lambda value: (-votes[self._columns[value]], value), default=0)
 
+    def remember(self, observed: Observations, xyxy_px: Floats) -> None:
+        """Enter observations, with their boxes (N, 4) as they would be if nothing cut them off."""
+        rows = observed.rows
+        self["last_t"][rows] = observed.t
+        self["last_running_s"][rows] = observed.running_s
+        self["sights"][rows] += 1
+        self["score_sum"][rows] += observed.scores
+        columns = self.columns(observed.classes)  # first: a class seen for the first time makes the table wider
+        self.votes[rows, columns] += observed.scores
+        self.extend("history", rows, observed.t, xyxy_px)
+
+    def extend(self, ring: str, rows: NDArray[np.intp], t: Floats, xyxy_px: Floats) -> None:
+        """Add the boxes (N, 4) of (N,) rows to one of the two rings, unless the newest there is too near in time."""
+        head = self[f"{ring}_head"][rows]
+        keep = ~(t - self[ring][rows, head, 0] < HISTORY_SPACING_S)
+        kept, heads, boxes = rows[keep], (head[keep] + 1) % HISTORY, xyxy_px[keep]
+        centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+        self[ring][kept, heads] = np.column_stack([t[keep], centre, boxes[:, 2:] - boxes[:, :2]])
+        self[f"{ring}_head"][kept] = heads
+
     def age_of(self, row: int) -> float:
         """Return the seconds from the object's first sight to its last."""
         return float(self["last_t"][row] - self["first_t"][row])
@@ -120,7 +144,7 @@ class Objects:
 
 def _empty_rows(size: int) -> NDArray[np.void]:
     rows = np.zeros(size, dtype=_ROW)
-    rows["anchor_px"] = rows["history"] = math.nan
+    rows["anchor_px"] = rows["history"] = rows["shown"] = math.nan
     return rows
 
 

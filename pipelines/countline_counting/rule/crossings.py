@@ -110,7 +110,7 @@ class CrossingJudge:
     def _crossing(self, spec: CountingSpec, line: Line, row: int, made: Pass, now: float) -> Crossing:
         objects = self._objects
         track = int(objects["number"][row])
-        moving = travel(objects["history"][row], made.t, spec.ground, self._size_wh)
+        moving = travel(objects["shown"][row], made.t, spec.ground, self._size_wh)
         return Crossing(
             id=event_id(self._identity, "line", line.id, line.version, track, made.sequence),
             line_id=line.id,

@@ -59,6 +59,10 @@ class LineCounter:
                 self._index(row)
         return found
 
+    def overdue(self, now: float) -> set[int]:
+        """Return the rows of the objects whose passes have waited for as long as they may."""
+        return {row for row in self._held if self._passages[row].is_overdue(now)}
+
     def end(self, row: int) -> Pass | None:
         """Forget an object; return its last pass if that was still held back."""
         passage = self._passages.pop(row, None)

@@ -105,6 +105,10 @@ class Passage:
             return None
         return self._make_certain(held, Decision.STAYED if stayed else Decision.UNSEEN, waited_s)
 
+    def is_overdue(self, now: float) -> bool:
+        """Whether the pass has waited for its object for as long as it may."""
+        return self._held is not None and now - self._held.made.t >= rules.DECIDE_LATEST_S - rules.TIME_SLACK_S
+
     def end(self) -> Pass | None:
         """Return the pass that is certain because no more sights will come."""
         return self._make_certain(self._held, Decision.ENDED, 0.0) if self._held is not None else None

@@ -1,6 +1,6 @@
 """The lines and zones of one camera, drawn into pictures of one size: sights of objects in, events out."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from countline_counting.events import Crossing, Event, OccupancySample, Visit
 from countline_counting.identity import Identity
@@ -84,11 +84,21 @@ class CountedPlaces:
                 events += self._visits(zone, stays, now)
         return events
 
-    def decide(self, now: float) -> list[Event]:
-        """Decide the passes that became certain by the passing of time, and those whose objects grew old enough."""
+    def overdue(self, now: float) -> set[int]:
+        """Return the rows of the objects whose passes must be decided now, even if later sights are held back."""
+        return set[int]().union(*(line.overdue(now) for line in self._lines))
+
+    def decide(self, now: float, seen_until: float, overdue: Container[int] = ()) -> list[Event]:
+        """Decide the passes that became certain by the passing of time, and those whose objects grew old enough.
+
+        Args:
+            now: capture time of the newest frame.
+            seen_until: until when all sights were taken.
+            overdue: rows of objects of which all sights until now were taken.
+        """
         events: list[Event] = []
         for line in self._lines:
-            if passes := line.decide(now):
+            if passes := [*line.decide(seen_until), *line.decide(now, overdue)]:
                 events += self._crossings(line.line, passes, now)
         for line_, row, made in self._judge.take_all_young():
             events += self._crossings(line_, [(row, made)], now)

@@ -83,8 +83,13 @@ class MotionModel:
         self._measured = MeasuredNoise()
 
     @property
+    def measured_ratio(self) -> float:
+        """Noise of the boxes of this camera, as a multiple of the assumed noise."""
+        return self._measured.ratio
+
+    @property
     def noise_ratio(self) -> float:
-        """Noise of the boxes of this camera, as a multiple of the assumed noise; at least 1."""
+        """The same, but at least 1."""
         return max(1.0, self._measured.ratio)
 
     def __len__(self) -> int:

@@ -18,6 +18,7 @@ from countline_counting.tracking.association import Bools, Rows, cheapest_pairs,
 from countline_counting.tracking.motion import Floats, MotionModel, centred, corners, cut_edges, walks_out
 from countline_counting.tracking.noise import USUAL_RATIO
 from countline_counting.tracking.settings import TrackerSettings
+from countline_counting.tracking.smoothing import estimates_of
 
 Tracks = tuple[NDArray[np.int64], Floats, Floats, NDArray[np.int64]]
 """ids (N,), boxes x1, y1, x2, y2 in pixels (N, 4), scores (N,), classes (N,)."""
@@ -63,6 +64,13 @@ class Tracker:
         """(N,) when the picture's border last cut off a box of the track."""
         self._next_id = 1
         self._t: float | None = None
+        self.estimates: Floats = np.zeros((0, 14))
+        """(N, 14) what the filter knows of the tracks that the last `update` returned (`smoothing`)."""
+
+    @property
+    def noise_ratio(self) -> float:
+        """Noise of the boxes of this camera, as a multiple of the assumed noise (`noise`)."""
+        return self._motion.measured_ratio
 
     def __len__(self) -> int:
         """Return the number of tracks, those out of sight included."""
@@ -88,6 +96,7 @@ class Tracker:
         if len(born):
             rows = np.concatenate([rows, self._begin(seen.centred[born], seen.scores[born], t)])
             chosen = np.concatenate([chosen, born])
+        self.estimates = estimates_of(self._motion.box, self._motion.velocity, self._motion.covariances, rows)
         boxes = corners(self._motion.box[rows])
         if picture_wh is not None:
             cut = np.hstack(cut_edges(seen.xyxy[chosen], picture_wh)).any(axis=1)

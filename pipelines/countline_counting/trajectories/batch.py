@@ -21,8 +21,6 @@ class SightMoment(NamedTuple):
     sights: Sights
     limit_s: float
     """Longest time between two sights of an object that is no gap."""
-    now: float
-    """Capture time of the newest frame when the sights came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +54,16 @@ def _apart(rows: Rows, t_us: Floats, last_us: Floats) -> NDArray[np.bool_]:
 
 def gathered(waiting: Sequence[SightMoment], table: PathTable) -> SightBatch:
     """Gather the sights of each object in the order of time, and make room for all objects in the table."""
-    lengths = [len(sights.rows) for sights, _, _ in waiting]
-    rows = np.concatenate([sights.rows for sights, _, _ in waiting])
+    lengths = [len(sights.rows) for sights, _ in waiting]
+    rows = np.concatenate([sights.rows for sights, _ in waiting])
     order = np.argsort(rows, kind="stable")
-    rows, t_us = rows[order], np.rint(np.concatenate([sights.t for sights, _, _ in waiting])[order] * 1e6)
-    limit_us = np.repeat([1e6 * limit_s for _, limit_s, _ in waiting], lengths)[order]
-    late = np.repeat([1e6 * now for _, _, now in waiting], lengths)[order] - t_us > MS_US
+    rows, t_us = rows[order], np.rint(np.concatenate([sights.t for sights, _ in waiting])[order] * 1e6)
+    limit_us = np.repeat([1e6 * limit_s for _, limit_s in waiting], lengths)[order]
+    late = 1e6 * np.concatenate([sights.known_at for sights, _ in waiting])[order] - t_us > MS_US
     value = np.empty((len(rows), 4))
-    value[:, :2] = np.concatenate([sights.xy_px for sights, _, _ in waiting])[order]
-    value[:, 2] = np.concatenate([sights.width_px for sights, _, _ in waiting])[order]
-    value[:, 3] = np.concatenate([sights.height_px for sights, _, _ in waiting])[order]
+    value[:, :2] = np.concatenate([sights.xy_px for sights, _ in waiting])[order]
+    value[:, 2] = np.concatenate([sights.width_px for sights, _ in waiting])[order]
+    value[:, 3] = np.concatenate([sights.height_px for sights, _ in waiting])[order]
     table.reserve(int(rows[-1]) + 1)
     apart = _apart(rows, t_us, np.where(table.count[rows] > 0, table.last_us[rows], -np.inf))
     if not apart.all():

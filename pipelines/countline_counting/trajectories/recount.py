@@ -195,6 +195,7 @@ class _Recount:
             before_t=np.repeat(samples.t[before], _WAYS),
             before_xy_px=np.repeat(was_px, _WAYS, axis=0) + moves * np.repeat(samples.reach[before], _WAYS)[:, None],
             width_px=value[:, 2],
+            known_at=np.repeat(samples.known_at[which], _WAYS),
         )
 
     def _hidden(self, xy_px: Floats, size_wh_px: Floats) -> Floats:

@@ -81,19 +81,18 @@ class Paths:
         self._waiting: list[SightMoment] = []
         self._table = PathTable()
 
-    def take(self, sights: Sights, period_s: float, now: float) -> Ended:
+    def take(self, sights: Sights, period_s: float) -> Ended:
         """Take the sights of one moment.
 
         Args:
             sights: the sights.
             period_s: usual time between two frames.
-            now: capture time of the newest frame. The objects of older sights were not known until now.
 
         Returns:
             (row, path) of each part that ended.
         """
         if len(sights.rows):
-            self._waiting.append(SightMoment(sights, UNSEEN_PERIODS * period_s or np.inf, now))
+            self._waiting.append(SightMoment(sights, UNSEEN_PERIODS * period_s or np.inf))
         return self._catch_up() if len(self._waiting) >= FRAMES_AT_ONCE else []
 
     def end(self, row: int) -> Ended:

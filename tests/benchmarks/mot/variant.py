@@ -36,7 +36,7 @@ class Prepared:
     sequence: "SequenceInfo"
     truth: "list[TrueLine]"
     tracks: list[Any]
-    """What `Tracker.update` returned for each frame."""
+    """For each frame: what `Tracker.update` returned, the estimates and the noise ratio."""
 
 
 class PlayedTracks:
@@ -44,10 +44,13 @@ class PlayedTracks:
 
     def __init__(self, tracks: Sequence[Any]) -> None:
         self._tracks = iter(tracks)
+        self.estimates: Any = None
+        self.noise_ratio = 0.0
 
     def update(self, *_: object) -> Any:
         """Return the tracks of the next frame."""
-        return next(self._tracks)
+        found, self.estimates, self.noise_ratio = next(self._tracks)
+        return found
 
 
 def prepare(folders: Sequence[Path], path: Path) -> int:
@@ -65,8 +68,9 @@ def prepare(folders: Sequence[Path], path: Path) -> int:
 
         class Recorded(counter.Tracker):
             def update(self, *given: Any, tracks: list[Any] = tracks) -> Any:
-                tracks.append(super().update(*given))
-                return tracks[-1]
+                found = super().update(*given)
+                tracks.append((found, self.estimates, self.noise_ratio))
+                return found
 
         with mock.patch.object(counter, "Tracker", Recorded):
             run_detections(each.detections, each.sequence, CountingSpec())

@@ -34,6 +34,7 @@ def sights(rows: np.ndarray, of: int = 0) -> list[Sights]:
             before_t=row[None, 0],
             before_xy_px=row[None, 1:3],
             width_px=row[None, 3],
+            known_at=row[None, 0],
         )
         for i, row in enumerate(rows)
     ]
@@ -42,7 +43,7 @@ def sights(rows: np.ndarray, of: int = 0) -> list[Sights]:
 def parts_of(rows: np.ndarray, period_s: float = 0.1) -> list[ObjectPath]:
     paths, parts = Paths(), []
     for each in sights(rows):
-        parts += [path for _, path in paths.take(each, period_s, each.t[0])]
+        parts += [path for _, path in paths.take(each, period_s)]
     return [*parts, *(path for _, path in paths.end(0))]
 
 
@@ -109,9 +110,9 @@ def test_other_objects_in_the_picture_change_nothing(rows, seed):
     """Objects are taken together, and a batch ends whenever an object leaves."""
     rng, paths, found = np.random.default_rng(seed), Paths(), []
     for each in sights(rows, of=5):
-        found += [path for row, path in paths.take(each, 0.1, each.t[0]) if row == 5]
+        found += [path for row, path in paths.take(each, 0.1) if row == 5]
         other = sights(np.array([[each.t[0], 7.0, 8.0, 9.0, 10.0]]), of=int(rng.integers(0, 5)))[0]
-        paths.take(other, 0.1, other.t[0])
+        paths.take(other, 0.1)
         if rng.random() < 0.2:
             found += [path for row, path in paths.end(int(rng.integers(0, 5))) if row == 5]
     assert [*found, *(path for _, path in paths.end(5))] == parts_of(rows)

@@ -154,7 +154,7 @@ def test_in_concave_zones_the_depth_is_positive_inside_as_rational_arithmetic_sa
     sights = Sights(
         rows=np.arange(len(xy)), t=none, frame=none.astype(np.int64), xy_px=xy, hidden=np.zeros((len(xy), 2)),
         height_px=np.full(len(xy), 80.0), width_px=np.full(len(xy), 40.0), before_t=none,
-        before_xy_px=np.full((len(xy), 2), np.nan),
+        before_xy_px=np.full((len(xy), 2), np.nan), known_at=none,
     )  # fmt: skip
     pixels = tuple((x * SIZE[0], y * SIZE[1]) for x, y in corners)
     depth = counter._depth_heights(sights)
