@@ -254,8 +254,8 @@ class Lives(RuleBasedStateMachine):
     @invariant()
     def the_state_is_that_of_the_model(self) -> None:
         assert (self.stored is None) == (self.model is None)
-        assert {key: last.version for key, last in self.state.versions.items()} == {
-            key: last.version for key, last in self.drawn.items()
+        assert {key: (last.version, last.picture) for key, last in self.state.versions.items()} == {
+            key: (last.version, last.picture) for key, last in self.drawn.items()
         }
         if self.stored is None or self.model is None:
             assert self.secrets == {}, "secrets go with their camera"
