@@ -82,6 +82,7 @@ LINES: Final = tuple(
             "half of it shows less; what is later shows hardly more, and LATEST_S bounds it",
         ),
         ("rules.LATEST_S", "s", _R, "published: alerts and live totals wait at most this long"),
+        ("rules.NOISY_LATEST_S", "s", _R, "published, as LATEST_S: follows from it, HINDSIGHT_S and its block"),
         ("rules.OBJECT_UNSEEN_S", "s", _R, "published: a person walks behind a pillar or a bus stop within this time"),
         ("rules.STALL_S", "s", _R, "coverage treats the same gap as processed"),
         ("rules.CLOCK_RESET_S", "s", _R, "as OBJECT_UNSEEN_S: no object could live over the gap"),

@@ -27,10 +27,10 @@ from typing import Final
 from countline_counting.events import Crossing, Event, OccupancySample, Visit
 from countline_counting.frames import TrackedFrame
 from countline_counting.objects.kinship import Kinship
-from countline_counting.rules import HAND_OVER_S, LATEST_S, OBJECT_UNSEEN_S, SAME_CROSSING_S, STALL_S
+from countline_counting.rules import HAND_OVER_S, LATEST_S, NOISY_LATEST_S, OBJECT_UNSEEN_S, SAME_CROSSING_S, STALL_S
 from countline_counting.spec import CountingSpec
 
-REACH_S: Final = HAND_OVER_S + SAME_CROSSING_S + LATEST_S
+REACH_S: Final = HAND_OVER_S + SAME_CROSSING_S + NOISY_LATEST_S
 """Events of the old run older than this cannot match an event of the new run."""
 
 LOST_S: Final = OBJECT_UNSEEN_S + STALL_S
@@ -160,7 +160,7 @@ class HandOver:
         """Whether every event of the new run counts from now on."""
         if self.at is None or not self._old_ended or self._open or self._visits:
             return False
-        return self._now > self.at + HAND_OVER_S + SAME_CROSSING_S + LATEST_S
+        return self._now > self.at + REACH_S
 
     def old(self, frame: TrackedFrame, events: Iterable[Event]) -> tuple[Event, ...]:
         """Take a frame of the old run; return those of its events that count."""

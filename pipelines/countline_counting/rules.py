@@ -59,6 +59,9 @@ LATEST_S: Final = 3.0
 clear beyond the line if that takes longer; where boxes are noisy, lines see that `HINDSIGHT_S` later. It happens when
 the path meets the line, also if the object crawls or stands there. This follows from the others."""
 
+NOISY_LATEST_S: Final = 4.25
+"""The same where boxes are noisy: `HINDSIGHT_S` and one block of hindsight later."""
+
 OBJECT_UNSEEN_S: Final = 3.0
 """An id that was unseen for longer than this, in time of running frames, is a new object."""
 

@@ -22,7 +22,7 @@ from countline_analytics.store.spans import CoveredSpan
 from countline_analytics.store.sql import query
 from countline_common.data.outbox import Outbox
 from countline_common.errors import AlreadyExistsError, FieldProblem, InvalidInputError, NotFoundError
-from countline_counting.rules import LATEST_S
+from countline_counting.rules import NOISY_LATEST_S
 
 MAX_CROSSINGS: Final = 200_000
 """Limit for one truth set, and for one comparison."""
@@ -139,7 +139,7 @@ class Truths(Questions):
     ) -> counts_pb2.VerifyCountsResponse:
         """Compare counts with the truth sets of cameras (`CountService.VerifyCounts`)."""
         start = from_proto(request.start) if request.HasField("start") else None
-        end = from_proto(request.end) if request.HasField("end") else utc_now() - timedelta(seconds=LATEST_S)
+        end = from_proto(request.end) if request.HasField("end") else utc_now() - timedelta(seconds=NOISY_LATEST_S)
         asked = request.camera_id
         known = await self._directory.cameras(caller, lambda cameras: not asked or asked in cameras)
         if asked and asked not in known:

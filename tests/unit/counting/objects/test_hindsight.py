@@ -32,6 +32,10 @@ LATEST_S = rules.HINDSIGHT_S + BLOCK_S + 1 / FPS
 """A crossing is decided at most this much later where boxes are noisy."""
 
 
+def test_the_latest_decision_counts_the_wait_for_hindsight() -> None:
+    assert rules.NOISY_LATEST_S == rules.LATEST_S + rules.HINDSIGHT_S + BLOCK_S
+
+
 def frame(i: int, feet: list[tuple[float, float]], noise: float = 0.0, seed: int = 0) -> DetectionFrame:
     """Return a frame with people at feet (x, y); `noise` is a share of their size."""
     rng = np.random.default_rng((seed, i))

@@ -307,4 +307,4 @@ def test_a_change_is_over_when_the_old_one_is_gone_and_the_new_one_is_beyond_dou
     for index in range(96, 120):
         change.new(index / FPS)
     assert change.router.is_over
-    assert 5 + rules.HAND_OVER_S + rules.SAME_CROSSING_S + rules.LATEST_S < 12
+    assert 5 + rules.HAND_OVER_S + rules.SAME_CROSSING_S + rules.NOISY_LATEST_S < 12
