@@ -40,7 +40,7 @@ def _busy(pid: int) -> Iterator[float]:
     """Yield seconds of each thread of a process."""
     for path in (PROC / str(pid) / "task").glob("*/schedstat"):
         with suppress(OSError):  # the thread has ended
-            running_ns, waiting_ns, _ = path.read_text().split()
+            running_ns, waiting_ns, _ = path.read_bytes().split()
             yield (int(running_ns) + int(waiting_ns)) / 1e9
 
 

@@ -70,7 +70,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             lambda camera_id: database.read(lambda connection: store.site_of(connection, camera_id))
         )
         self.commands = CameraCommands(keys, self.outbox)
-        self._history = CameraHistory(database)
+        self._history = CameraHistory(database, self.outbox)
         self.trail = OutboxTrail(database.begin, self.outbox)
 
     def as_service(self) -> Service:

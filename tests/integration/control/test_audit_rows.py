@@ -213,6 +213,7 @@ async def _use_cameras(calls: AuditedCalls) -> None:
     (password,) = (each for each in calls.row.changes if each.path == "stream_url")
     assert password.before == password.after == '"rtsp://joe:***@camera.invalid/live"', "a change of the password"
     await calls.do("RotateSecrets", secrets_pb2.RotateSecretsRequest())
+    await calls.do("RebuildCameras", cameras_pb2.RebuildCamerasRequest(write=True))
     await calls.do("DeleteCamera", cameras_pb2.DeleteCameraRequest(camera_id="door"))
     assert calls.row.resource == "cameras/door"
     await calls.do("DeleteSite", cameras_pb2.DeleteSiteRequest(site_id="lab"))

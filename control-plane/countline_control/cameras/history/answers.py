@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import cameras_pb2
 from countline_common.access.scopes import Reach
+from countline_common.data.outbox import Outbox
 from countline_common.errors import FieldProblem
 from countline_common.grpc.paging import invalid_page, next_token, page
 from countline_common.times import from_timestamp
@@ -19,6 +20,8 @@ from countline_control.cameras.history.messages import change_message, rebuilt_m
 from countline_control.cameras.messages import camera_message
 from countline_control.database import Database
 
+RESOURCE: Final = "cameras"
+"""Of the audit row of a rebuild, which may write several cameras."""
 MOST_EVENTS: Final = 2**31
 """Of one camera: versions are 32 bits wide."""
 
@@ -28,10 +31,12 @@ class CameraHistory:
 
     Args:
         database: holds the schema `cameras`.
+        outbox: of the service of cameras.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outbox: Outbox) -> None:
         self._database = database
+        self._outbox = outbox
 
     async def camera_at(self, request: cameras_pb2.GetCameraRequest, reach: Reach) -> cameras_pb2.Camera:
         """Return a camera as it was at the time of the request.
@@ -87,6 +92,9 @@ class CameraHistory:
         for camera_id in ids[: wanted.size]:
             async with self._database.begin() as connection:
                 found.append(await rebuild(connection, camera_id, write=request.write))
+                if found[-1].written:
+                    written = rebuilt_message([each for each in found if each.written], "")
+                    await self._outbox.record(connection, RESOURCE, after=written, finished=False)
         token = next_token(found[-1].camera_id) if len(ids) > wanted.size else ""
         return rebuilt_message(found, token)
 

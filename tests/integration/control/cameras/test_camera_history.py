@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline.v1 import cameras_pb2
+from countline.v1.audit_pb2 import AuditRow
 from countline.v1.cameras_pb2 import (
     Camera,
     CameraSpec,
@@ -202,8 +203,11 @@ async def test_a_rebuild_names_what_differs_and_writes_on_request_only(admin, co
             "door", "camera.name", "Hacked", "Door of lab", write,
         )  # fmt: skip
     assert not (await admin.RebuildCameras(RebuildCamerasRequest())).differences
-    audited = connection.execute("SELECT count(*) FROM cameras.outbox WHERE subject LIKE '%audit%'").fetchone()[0]
-    assert audited >= 6, "each rebuild leaves a row"
+    payloads = connection.execute("SELECT payload FROM cameras.outbox WHERE subject LIKE '%audit%'").fetchall()
+    rows = [row for (each,) in payloads if (row := AuditRow.FromString(each)).method.endswith("RebuildCameras")]
+    assert len(rows) == 4, "each rebuild leaves a row"
+    (written,) = [row for row in rows if "Hacked" in str(row.changes)]
+    assert (written.resource, written.outcome, "Door of lab" in str(written.changes)) == ("cameras", "OK", True)
     changer = control.caller_with(Permission.CAMERA_READ, Permission.CAMERA_WRITE, Permission.CAMERA_DELETE).cameras
     assert isinstance(await refused(changer.RebuildCameras(RebuildCamerasRequest())), PermissionDeniedError)
 
