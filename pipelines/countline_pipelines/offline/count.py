@@ -20,7 +20,7 @@ from countline_counting.spec import CountingSpec
 from countline_counting.trials import TrialSpan
 from countline_pipelines.messages import class_name
 from countline_pipelines.offline.annotate import Annotator
-from countline_pipelines.offline.gaps import Interruptions, TritonSilence
+from countline_pipelines.offline.gaps import Absences, Interruptions, TritonSilence
 from countline_pipelines.offline.reports.explained import explained
 from countline_pipelines.offline.reports.summary import Summary
 from countline_pipelines.offline.trajectory_files import TrajectoryFile
@@ -140,13 +140,20 @@ class CountJob:
         if fault is None and not self._sink.frames:
             fault = NotFoundError("the source gave no frame", hint="check whether another player shows it")
         is_complete = fault is None or not self._order.source.playback.is_finite
-        return CountOutcome(summary, fault, self._warnings, keeps_files=is_complete and self._sink.frames > 0)
+        return CountOutcome(summary, fault, self._all_warnings(), keeps_files=is_complete and self._sink.frames > 0)
 
     def _summary(self) -> dict[str, Any]:
         summary = self._sink.summary()
         if self._order.source.playback.is_finite:
             return summary
         return {**summary, "interruptions": self._gaps.number, "interrupted_s": round(self._gaps.total_s, 3)}
+
+    def _all_warnings(self) -> tuple[SourceWarning, ...]:
+        absences = self._sink.absences
+        if absences is None or self._order.source.playback.is_finite:  # a file names its holes itself
+            return self._warnings
+        absent = absences.warning(self._order.source.label, self._gaps.present_s)
+        return self._warnings if absent is None else (*self._warnings, absent)
 
     async def _connect(self) -> TritonClient:
         return await TritonClient.connect(self._served.address, self._served.transport)
@@ -221,6 +228,8 @@ class _Sink:
         self._summary = Summary(self._spec)
         self._has_begun = False
         self._annotator: Annotator | None = None
+        self.absences: Absences | None = None
+        """None before the first run."""
         self.frames = 0
         self._first_t = self._last_t = 0.0
         self._period_s = 0.0
@@ -232,6 +241,7 @@ class _Sink:
         if self._has_begun:
             return
         self._has_begun = True
+        self.absences = Absences(run.period_s)
         self._spec = spec = require_classes(self._order.counting, run.labels)
         self._summary = Summary(spec, lambda class_id: class_name(run.labels, class_id))
         if self._order.annotate is not None:
@@ -245,6 +255,8 @@ class _Sink:
         self._first_t = tracked.t if self.frames == 0 else self._first_t
         self._last_t = tracked.t
         self.frames += 1
+        if self.absences is not None:
+            self.absences.frame_counted(tracked.t)
         if self._annotator is not None and counted.picture is not None:
             self._annotator.add(counted.picture, tracked, events)
 

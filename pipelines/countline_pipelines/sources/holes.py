@@ -4,15 +4,13 @@ from collections.abc import Callable
 from typing import Final
 
 from countline_pipelines.sources.stamps import CONFIRMED_FRAMES, LONGEST_GAP_S
-from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
+from countline_pipelines.sources.warnings import SourceWarnings, WarningCode, spans_in_words
 
 LEAST_HOLE_S: Final = 0.5
 """A shorter time between two pictures is no hole unless packets between them could not be decoded."""
 MOST_TIME_BY_BYTES: Final = 4.0
 """The pictures that are missing took at most so many times the time that their bytes would usually take. Where fewer
 bytes are missing, the clock was set."""
-MOST_NAMED: Final = 5
-"""Holes that a warning names; it gives the number of the others."""
 Lacks = Callable[[tuple[float, float], tuple[int, int]], bool]
 _HINT: Final = "copy the file again, or join it anew with `ffmpeg -f concat`; what is there was counted"
 
@@ -149,9 +147,5 @@ class HoleFinder:
     def _report(self, from_s: float, to_s: float) -> None:
         offset = self._base_s - self._start_s
         self._holes.append((from_s + offset, to_s + offset))
-        named = ", ".join(f"{begin:.1f} s to {end:.1f} s" for begin, end in self._holes[:MOST_NAMED])
-        more = len(self._holes) - MOST_NAMED
-        others = f" and {more} more" if more > 0 else ""
-        missing_s = sum(end - begin for begin, end in self._holes)
-        message = f"{self._label}: no picture could be read from {named}{others} ({missing_s:.1f} s in all)"
+        message = f"{self._label}: no picture could be read {spans_in_words(self._holes)}"
         self._warnings.put(WarningCode.HOLE, message, _HINT)

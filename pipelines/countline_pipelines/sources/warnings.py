@@ -1,11 +1,15 @@
 """What a person should know about a source that is read all the same: a hole in a file, an assumed frame rate."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from countline_common.redaction import redact
+
+MOST_NAMED: Final = 5
+"""Spans of time that a warning names; it gives the number of the others."""
 
 
 class WarningCode(StrEnum):
@@ -13,6 +17,7 @@ class WarningCode(StrEnum):
 
     ASSUMED_RATE = "assumed_rate"
     HOLE = "hole"
+    INTERRUPTED = "interrupted"
     NO_KEY_FRAME = "no_key_frame"
     OTHER_TRACK = "other_track"
     PICTURE_CHANGED = "picture_changed"
@@ -65,3 +70,11 @@ class SourceWarnings:
         """Return the warnings that hold now, by code."""
         with self._lock:
             return tuple(self._held[code] for code in sorted(self._held))
+
+
+def spans_in_words(spans: Sequence[tuple[float, float]]) -> str:
+    """Return spans of time in seconds as words, such as `from 1.0 s to 2.5 s (1.5 s in all)`."""
+    named = ", ".join(f"{begin:.1f} s to {end:.1f} s" for begin, end in spans[:MOST_NAMED])
+    more = len(spans) - MOST_NAMED
+    others = f" and {more} more" if more > 0 else ""
+    return f"from {named}{others} ({sum(end - begin for begin, end in spans):.1f} s in all)"

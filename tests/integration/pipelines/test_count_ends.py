@@ -167,6 +167,15 @@ def wait_for_frames(process: subprocess.Popen[str], frames: int) -> None:
 # Streams that break --------------------------------------------------------------------------------------------------
 
 
+def absence(result: dict, errors: str) -> tuple[float, float]:
+    """The first time without frames that the warning names, in seconds from the first frame."""
+    message = {each["code"]: each["message"] for each in result["warnings"]}["interrupted"]
+    assert f"warning: {message}\n" in errors
+    found = re.search(r"no frame was counted from ([\d.]+) s to ([\d.]+) s", message)
+    assert found, message
+    return float(found[1]), float(found[2])
+
+
 def test_a_stream_that_comes_back_is_counted_on(
     rtsp: Callable[..., RtspServer], blob_triton: TritonServer, tmp_path: Path
 ) -> None:
@@ -179,14 +188,17 @@ def test_a_stream_that_comes_back_is_counted_on(
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_for_frames(process, 20)
         server.stop()
-        time.sleep(1)
+        time.sleep(2)
         server.start()
         out, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     result = json.loads(out)
     assert result["frames"] > 60
     assert result["interruptions"] >= 1
-    assert 1 <= result["interrupted_s"] < 14
+    assert 2 <= result["interrupted_s"] < 14
+    begin, end = absence(result, errors)
+    assert begin > 0.5
+    assert 2 <= end - begin < result["interrupted_s"] + 2
     assert "fault" not in result
     assert (tmp_path / "t").exists()
 
@@ -209,6 +221,9 @@ def test_a_stream_that_stays_away_ends_the_count_with_what_was_counted(
     assert result["frames"] >= 20
     assert result["interruptions"] == 1
     assert result["interrupted_s"] > 3
+    begin, end = absence(result, errors)
+    assert begin == pytest.approx(result["duration_s"], abs=0.2)
+    assert end - begin == pytest.approx(result["interrupted_s"], abs=0.2)
     assert "127.0.0.1" in result["fault"]["message"]
     assert f"error: {result['fault']['message']}\nhint: " in errors
     assert (tmp_path / "t").exists(), "the files of a stream are kept: it cannot be counted again"
