@@ -5,7 +5,9 @@ threads (0.55 to 0.8 ms with shared memory). The asynchronous one was chosen bec
 needs no pool.
 """
 
+import asyncio
 import json
+import time
 from collections.abc import Awaitable
 from typing import Any, Final, Self, TypeVar
 
@@ -19,12 +21,15 @@ from tritonclient.utils import InferenceServerException
 
 from countline_common.errors import CountlineError, PermissionDeniedError
 from countline_common.grpc.channels import proxy_options, proxy_remark
+from countline_common.tasks import cancel
 from countline_common.triton.access import SECRET_VARIABLE, headers_for
 from countline_common.triton.model_config import INPUT_NAME, OUTPUT_NAME, Config, labels_of
 from countline_common.triton.models import InferenceLostError, ModelRef, ModelRefusedError
 
 CALL_TIMEOUT_S: Final = 5.0
 LOAD_TIMEOUT_S: Final = 120.0
+SILENT_S: Final = 60.0
+"""A server that answers no call for this long during a load is away: the load is given up before its own time limit."""
 _OPTIONS: Final = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -112,7 +117,7 @@ class Connection:
         """Load a model, with a configuration in place of its own; raises `ModelRefusedError` with the cause."""
         text = json.dumps(config) if config is not None else None
         try:
-            await self._client.load_model(model, config=text, client_timeout=LOAD_TIMEOUT_S)
+            await self._while_answering(self._client.load_model(model, config=text, client_timeout=LOAD_TIMEOUT_S))
         except InferenceServerException as error:
             if RESTRICTED_WORDS in _words(error):
                 raise self._restricted() from error
@@ -124,7 +129,7 @@ class Connection:
 
     async def unload(self, model: str) -> None:
         """Unload a model; does nothing if it is not loaded."""
-        await self._call(self._client.unload_model(model, client_timeout=LOAD_TIMEOUT_S))
+        await self._call(self._while_answering(self._client.unload_model(model, client_timeout=LOAD_TIMEOUT_S)))
 
     async def register(self, name: str, size_bytes: int) -> None:
         """Let the server open one of our shared-memory segments; it closes an older one of that name first."""
@@ -168,10 +173,35 @@ class Connection:
             model.name, [blank], model_version=_version(model), outputs=wanted, client_timeout=LOAD_TIMEOUT_S
         )
         try:
-            answer = await request
+            answer = await self._while_answering(request)
         except (InferenceServerException, grpc.RpcError) as error:
             raise self._inference_error(model.name, error) from error
         return labels_of(answer.as_numpy(OUTPUT_NAME).ravel().tolist())
+
+    async def _while_answering(self, call: Awaitable[T]) -> T:
+        """Await a call that may take minutes, while the server answers other calls.
+
+        Raises:
+            InferenceLostError: it answered none for `SILENT_S`.
+        """
+        task, answered_at = asyncio.ensure_future(call), time.monotonic()
+        try:
+            while not (await asyncio.wait({task}, timeout=CALL_TIMEOUT_S))[0]:
+                try:
+                    await self.server_id()
+                    answered_at = time.monotonic()
+                except InferenceLostError:
+                    if (silent_s := time.monotonic() - answered_at) > SILENT_S:
+                        raise self._silent(silent_s) from None
+            return task.result()
+        finally:
+            await cancel(task)
+
+    def _silent(self, silent_s: float) -> InferenceLostError:
+        return InferenceLostError(
+            f"Triton at {self.address} gave no answer for {silent_s:.0f} s while it was to load a model",
+            hint="see Triton's log, and start it again",
+        )
 
     async def _call(self, call: Awaitable[T]) -> T:
         try:

@@ -268,6 +268,18 @@ def test_a_triton_that_falls_silent_ends_the_count(
     assert result["fault"]["code"] == "UNAVAILABLE"
 
 
+@pytest.mark.parametrize("silent_from", [1, 2], ids=["before the count", "when the count loads the model"])
+def test_a_triton_that_falls_silent_during_a_load_ends_the_count(
+    clip: Path, blob_triton: TritonServer, triton_proxy: Proxies, silent_from: int
+) -> None:
+    """The first inference has the time limit of a load, 120 s, which came on top of the 60 s of a silent Triton."""
+    proxy = triton_proxy(blob_triton.grpc, falls_silent=lambda number: number >= silent_from)
+    result, _ = count(clip, proxy.address)
+    assert (result["frames"], result["fault"]["code"]) == (0, "UNAVAILABLE")
+    assert "gave no answer for" in result["fault"]["message"]
+    assert result["fault"]["hint"]
+
+
 # Secrets -------------------------------------------------------------------------------------------------------------
 
 
