@@ -200,16 +200,17 @@ def test_hls_whose_timestamps_run_at_a_wrong_pace_is_dated_by_when_its_segments_
 def test_a_camera_that_stamps_25_and_sends_10_is_dated_by_when_it_sends(rtsp: Callable[..., RtspServer]) -> None:
     """It was up to five seconds off, and jumped."""
     spec = SourceSpec(rtsp().url("/nominal"), Playback.LIVE)
-    late = []
+    lags: list[float] = []
     with VideoReader(spec) as video:
-        began = time.monotonic()
+        latest = time.monotonic() + 90  # usually after 6 s; on a loaded machine, camera and reader stall
         for picture in play(spec, video, threading.Event()):
-            late.append((time.monotonic() - began, time.time() - picture.t))
-            if late[-1][0] > 11:
+            lags.append(time.time() - picture.t)
+            is_paced = picture.stamps.rate == pytest.approx(2.5, rel=0.1)
+            if (is_settled := len(lags) > 60 and is_paced and max(lags[-20:]) < 0.5) or time.monotonic() > latest:
                 break
-    assert max(lag for _, lag in late) < 2.0
-    assert max(lag for at, lag in late if at > 9) < 0.5
-    assert picture.stamps.rate == pytest.approx(2.5, rel=0.1)
+    assert is_settled, (picture.stamps, lags[-20:])
+    # A stall delays the frames behind it, but not all of a second; a wrong pace does.
+    assert max(min(lags[begin : begin + 10]) for begin in range(0, len(lags) - 9, 10)) < 2.0
 
 
 STUCK: dict[str, Callable[[int], int]] = {
