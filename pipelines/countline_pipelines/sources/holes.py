@@ -8,6 +8,10 @@ from countline_pipelines.sources.warnings import SourceWarnings, WarningCode, sp
 
 LEAST_HOLE_S: Final = 0.5
 """A shorter time between two pictures is no hole unless packets between them could not be decoded."""
+LEAST_EVEN_HOLE_PERIODS: Final = 1.5
+"""The same for a codec whose pictures come at one rate, in periods."""
+LEAST_UNREAD: Final = 2
+"""Some recorders count one picture too many."""
 MOST_TIME_BY_BYTES: Final = 4.0
 """The pictures that are missing took at most so many times the time that their bytes would usually take. Where fewer
 bytes are missing, the clock was set."""
@@ -27,19 +31,28 @@ class HoleFinder:
         is_alone: whether the file has no other track, so that all its bytes are those of pictures.
         lacks: looks into a file that states no durations: whether pictures are missing between two with these PTS in
             seconds, which were read up to these bytes.
+        is_even: whether the codec has one frame rate, so that no picture is held.
     """
 
     def __init__(
-        self, warnings: SourceWarnings, label: str, period_s: float, *, is_alone: bool, lacks: Lacks | None = None
+        self,
+        warnings: SourceWarnings,
+        label: str,
+        period_s: float,
+        *,
+        is_alone: bool,
+        lacks: Lacks | None = None,
+        is_even: bool = False,
     ) -> None:
         self._warnings = warnings
         self._label = label
         self._period_s = period_s
         self._is_alone = is_alone
         self._lacks = lacks
+        self._least_s = min(LEAST_HOLE_S, LEAST_EVEN_HOLE_PERIODS * period_s) if is_even else LEAST_HOLE_S
         self._start_s = self._base_s = 0.0
         self._end_s: float | None = None
-        self._last_s = 0.0
+        self._last_s: float | None = None
         self._broken = self._doubtful = 0
         self._states_durations = False
         self._holes: list[tuple[float, float]] = []
@@ -56,7 +69,7 @@ class HoleFinder:
         self._base_s, self._start_s = base_s, start_s or 0.0
         # A video may begin later than its sound: only broken packets make its late start a hole.
         self._end_s, self._broken, self._states_durations = start_s, 0, False
-        self._read_to = 0
+        self._read_to, self._last_s = 0, None
 
     @property
     def read_until_s(self) -> float:
@@ -87,7 +100,7 @@ class HoleFinder:
         if self._end_s is not None:
             # Without stated durations, only broken packets distinguish a hole from a picture that is held.
             is_known = self._broken or self._doubtful or is_lacking
-            least_s = self._period_s / 2 if is_known else LEAST_HOLE_S
+            least_s = self._period_s / 2 if is_known else self._least_s
             is_jump = pts_s - self._end_s > LONGEST_GAP_S and not is_missing  # the clock reports it
             is_hole = is_known or self._states_durations or is_missing
             if pts_s - self._end_s > least_s and is_hole and not is_jump:
@@ -118,17 +131,25 @@ class HoleFinder:
 
     def _is_lacking(self, pts_s: float, read: tuple[int, int]) -> bool:
         """Whether the file itself says that pictures are missing before this one."""
-        if self._lacks is None or self._end_s is None or pts_s - self._end_s <= self._period_s / 2:
+        if self._lacks is None or self._end_s is None or self._last_s is None:
+            return False
+        if pts_s - self._end_s <= self._period_s / 2:
             return False
         return self._lacks((self._last_s, pts_s), read)
 
-    def end(self, stated_s: float | None, read_to: int) -> None:
+    def end(self, stated_s: float | None, read_to: int, unread: int) -> None:
         """The recording ended.
 
         Args:
             stated_s: its stated duration; None if it states none.
             read_to: one past the last byte that was read.
+            unread: pictures that the header states beyond the last one.
         """
+        if unread >= LEAST_UNREAD and not self._holes:
+            early_s = unread * self._period_s
+            message = f"{self._label}: {unread} of the pictures that its header states could not be read"
+            where = f"; the file does not show where, so pictures may be dated up to {early_s:.1f} s too early"
+            self._warnings.put(WarningCode.HOLE, message + where, _HINT)
         if not self._broken or self._end_s is None:
             return
         stated_end_s = self._start_s + (stated_s or 0.0)

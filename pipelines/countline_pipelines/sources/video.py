@@ -204,7 +204,7 @@ class VideoReader:
                 yield decoded
             if packet.is_corrupt:
                 self._holes.incomplete()
-        self._holes.end(self._lengths.of(number), opened.read_to)
+        self._holes.end(self._lengths.of(number), opened.read_to, opened.unread)
 
     def _no_picture(self) -> None:
         self._watch.no_picture()

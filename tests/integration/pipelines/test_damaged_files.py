@@ -264,9 +264,7 @@ def test_a_hole_in_an_asf_file_is_named_with_its_times(
     assert read.error is None
     missing = 5 * FPS - len(read.pictures)
     assert missing / FPS == pytest.approx(hole_s, abs=0.6)
-    begin, end = (
-        float(part.split()[-1]) for part in read.warnings[WarningCode.HOLE].split("read from ")[1].split(" s")[:2]
-    )
+    begin, end = times_of_hole(read)
     assert end - begin == pytest.approx(missing / FPS, abs=0.15)
     assert read.pictures[-1].t == pytest.approx(5.0 - 1 / FPS, abs=0.01)
 
@@ -296,6 +294,61 @@ def test_a_short_hole_in_a_transport_stream_is_named(clip: Path, tmp_path: Path)
     read = Read(damaged)
     assert 2 < 200 - len(read.pictures) < 10, "less than half a second"
     assert WarningCode.HOLE in read.warnings
+
+
+def times_of_hole(read: Read) -> tuple[float, float]:
+    begin, end = read.warnings[WarningCode.HOLE].split("read from ")[1].split(" s")[:2]
+    return float(begin.split()[-1]), float(end.split()[-1])
+
+
+def without(path: Path, share: float, filling: str) -> Path:
+    """Damage a file at 45 % of its bytes."""
+    data = path.read_bytes()
+    start, length = int(len(data) * 0.45), int(len(data) * share)
+    path.write_bytes(data[:start] + (bytes(length) if filling == "zeros" else b"") + data[start + length :])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "filling"),
+    [("avi", "mpeg4", "zeros"), ("mpg", "mpeg2video", "zeros"), ("mpg", "mpeg2video", "cut out")],
+)
+def test_a_hole_of_some_pictures_is_named(clip: Path, tmp_path: Path, kind: str, codec: str, filling: str) -> None:
+    """A hole below half a second was silent. The index of an AVI, and the one rate of MPEG video, show it."""
+    path = encoded(clip, tmp_path / f"film.{kind}", codec, options={"g": "2"})
+    assert Read(path).warnings == {}
+    read = Read(without(path, 0.015, filling))
+    missing = 200 - len(read.pictures)
+    assert 2 <= missing < 10
+    begin, end = times_of_hole(read)
+    assert 3.5 < begin < 5.0
+    assert end - begin == pytest.approx(missing / FPS, abs=0.11)
+
+
+def test_pictures_that_were_cut_out_of_an_avi_are_told_though_the_file_does_not_show_where(
+    clip: Path, tmp_path: Path
+) -> None:
+    """Everything after them was dated too early without a word."""
+    read = Read(without(encoded(clip, tmp_path / "film.avi", "mpeg4", options={"g": "2"}), 0.02, "cut out"))
+    missing = 200 - len(read.pictures)
+    assert read.error is None
+    assert 2 <= missing < 10
+    assert f"{missing} of the pictures that its header states could not be read" in read.warnings[WarningCode.HOLE]
+    assert f"up to {missing / FPS:.1f} s too early" in read.warnings[WarningCode.HOLE]
+
+
+def test_a_picture_that_an_avi_holds_is_no_hole(clip: Path, tmp_path: Path) -> None:
+    """A recorder writes an empty chunk for each picture that is like the one before."""
+
+    def held(packets):
+        for packet in packets[100:]:
+            packet.pts, packet.dts = packet.pts + 7, packet.dts + 7
+        return packets
+
+    whole = encoded(clip, tmp_path / "whole.avi", "mpeg4", options={"g": "2"})
+    read = Read(remuxed(whole, tmp_path / "held.avi", held))
+    assert (read.error, read.warnings, len(read.pictures)) == (None, {}, 200)
+    assert read.pictures[-1].t == pytest.approx(206 / FPS)
 
 
 def test_pictures_after_a_hole_of_an_avi_keep_their_times(clip: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a source states about its video, and what its first picture shows."""
 
+from bisect import bisect_right
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,7 +12,7 @@ import av
 from av.codec.hwaccel import HWAccel
 
 from countline_pipelines.sources.errors import SourceError, SourceFailure
-from countline_pipelines.sources.holes import HoleFinder
+from countline_pipelines.sources.holes import HoleFinder, Lacks
 from countline_pipelines.sources.reading.asf import asf_duration_s, asf_lacks_pictures
 from countline_pipelines.sources.reading.opened import DecodedFrame, OpenRecording
 from countline_pipelines.sources.reading.recordings import Recordings
@@ -22,8 +23,10 @@ from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
 _DEFAULT_FPS: Final = Fraction(25)
 _FASTEST_FPS: Final = 1000
 _ASF: Final = "asf"
-_SHORTENED: Final = "avi"
-"""A format whose duration FFmpeg shortens if the file is cut off. The number of frames stays that of the header."""
+_AVI: Final = "avi"
+"""FFmpeg shortens its duration if the file is cut off. The number of frames stays that of the header."""
+_EVEN_CODECS: Final = frozenset({"mpeg1video", "mpeg2video"})
+"""Codecs that have one frame rate: their pictures are never held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def lengths_of(recordings: Recordings, first: OpenRecording, accel: HWAccel | No
 def _duration_s(container: Any, stream: Any) -> Fraction | None:
     if stream.duration and stream.time_base:
         stated = Fraction(stream.duration) * Fraction(stream.time_base)
-        if container.format.name == _SHORTENED and stream.average_rate:
+        if container.format.name == _AVI and stream.average_rate:
             return max(stated, Fraction(stream.frames) / Fraction(stream.average_rate))
         return stated
     # With several streams, the container's duration may be that of a longer sound track.
@@ -94,10 +97,20 @@ def _duration_s(container: Any, stream: Any) -> Fraction | None:
 def hole_finder(spec: SourceSpec, opened: OpenRecording, fps: float, warnings: SourceWarnings) -> HoleFinder:
     """Return what finds the holes of a source."""
     is_alone = len(opened.container.streams) == 1
-    lacks = None
+    is_even = opened.stream.codec_context.name in _EVEN_CODECS
+    lacks: Lacks | None = None
     if opened.container.format.name == _ASF and not spec.is_network:
         lacks = partial(asf_lacks_pictures, Path(spec.url), opened.stream.id)
-    return HoleFinder(warnings, spec.label, 1.0 / fps, is_alone=is_alone, lacks=lacks)
+    elif opened.container.format.name == _AVI:
+        lacks = partial(_avi_lacks_pictures, opened.stream)
+    return HoleFinder(warnings, spec.label, 1.0 / fps, is_alone=is_alone, lacks=lacks, is_even=is_even)
+
+
+def _avi_lacks_pictures(stream: Any, pts_s: tuple[float, float], _: tuple[int, int]) -> bool:
+    """Return whether the index of an AVI has pictures between two. FFmpeg leaves out those that hold the one before."""
+    first, last = (round(each / stream.time_base) for each in pts_s)
+    following = bisect_right(stream.index_entries, first, key=lambda entry: entry.timestamp)
+    return following < len(stream.index_entries) and stream.index_entries[following].timestamp < last
 
 
 def stated_fps(spec: SourceSpec, opened: OpenRecording, warnings: SourceWarnings) -> float:

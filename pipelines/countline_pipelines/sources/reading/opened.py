@@ -77,6 +77,7 @@ class OpenRecording:
         self._ntp_s: float | None = None
         self.read_to = 0
         """One past the last byte of the last packet, in this recording."""
+        self._numbered = 0
         self.container = recordings.open(number, accel)
         try:
             reopen = None if self._spec.is_network else lambda: recordings.open(number, accel)
@@ -112,6 +113,11 @@ class OpenRecording:
     def has_length(self) -> bool:
         """Whether the server of a file states its length in bytes."""
         return self.container.format.name not in _ENDLESS_FORMATS and self.container.size > 0
+
+    @property
+    def unread(self) -> int:
+        """Pictures of an AVI that its header states beyond the last one that was read; 0 for other formats."""
+        return max(0, self.stream.frames - self._numbered) if self._numbered else 0
 
     @property
     def turn_s(self) -> float:
@@ -187,11 +193,11 @@ class OpenRecording:
         if self.container.format.name != _WITHOUT_ORDER or packet.dts is None or packet.pos is None:
             return
         entries, place = self.stream.index_entries, packet.pos - _AVI_CHUNK_HEADER_BYTES
-        if packet.dts < len(entries) and entries[packet.dts].pos == place:
-            return
-        found = bisect_left(entries, place, key=lambda entry: entry.pos)
-        if found < len(entries) and entries[found].pos == place:
-            packet.dts = entries[found].timestamp
+        if packet.dts >= len(entries) or entries[packet.dts].pos != place:
+            found = bisect_left(entries, place, key=lambda entry: entry.pos)
+            if found < len(entries) and entries[found].pos == place:
+                packet.dts = entries[found].timestamp
+        self._numbered = max(self._numbered, packet.dts + 1)
 
     def show(self, picture: Any, arrived_at: float) -> DecodedFrame:
         """Turn a decoded picture upright, and give it its times.
