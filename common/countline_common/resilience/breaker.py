@@ -62,8 +62,8 @@ class CircuitBreaker:
         failures: failures in a row that open it; 0 for a breaker that never opens.
         open_s: how long it stays open before it admits one trial.
         changed: called after each change of the state.
-        is_connected: returns whether a connection exists. If there was none when the breaker opened, a new one admits a
-            trial before `open_s` is over.
+        is_connected: returns whether a connection exists. If there was none when the breaker opened or at a call since
+            then, a new one admits a trial before `open_s` is over.
         clock: monotonic seconds.
     """
 
@@ -144,7 +144,13 @@ class CircuitBreaker:
     def _may_try(self) -> bool:
         if self._clock() >= self._ends_s:
             return True
-        return self._lost_connection and self.is_connected is not None and self.is_connected()
+        if self.is_connected is None:
+            return False
+        if not self.is_connected():
+            # A service that hung keeps its connection, and loses it when somebody ends it.
+            self._lost_connection = True
+            return False
+        return self._lost_connection
 
     def _become(self, state: BreakerState) -> None:
         self._state, self._has_trial = state, False

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import grpc
 import pytest
@@ -65,6 +66,26 @@ async def test_each_call_gets_the_time_of_its_route(slow: tuple[SlowModels, grpc
         await upstream.call(method("GetModel"), models_pb2.GetModelRequest(name="net"), within(0.2))
     models.may_answer.set()
     assert await change == models_pb2.PromoteModelResponse()
+
+
+async def test_a_service_that_hangs_opens_the_breaker_though_the_request_ends_with_the_call() -> None:
+    """The gateway bounds the request too. It ended first and cancelled the call, which counted as nothing."""
+    server = grpc.aio.server()
+    models_pb2_grpc.add_ModelServiceServicer_to_server(SlowModels(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    dependency = Dependency("models", ServiceCallLimits(deadline_s=0.3, failures=3))
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(server.stop, None)
+        stack.callback(forget_problem, "calls to models")
+        channel = await stack.enter_async_context(open_guarded_channel(f"127.0.0.1:{port}", None, dependency))
+        await asyncio.wait_for(channel.channel_ready(), 60)
+        upstream, request = RemoteUpstream(channel, "models"), models_pb2.GetModelRequest(name="net")
+        for _ in range(3):
+            with pytest.raises(DeadlineExceededError):
+                await upstream.call(method("GetModel"), request, within(0.3))
+        with pytest.raises(UnavailableError, match="this call was not made"):
+            await upstream.call(method("GetModel"), request, within(0.3))
 
 
 async def test_a_read_that_an_open_breaker_refuses_is_not_tried_again() -> None:

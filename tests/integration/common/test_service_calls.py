@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from prometheus_client import REGISTRY
 from tests.fixtures.common.faulty_server import Fault, faulty_server, relay
+from tests.fixtures.local.ports import free_port
 from tests.fixtures.local.processes import until
 
 from countline.v1 import models_pb2, models_pb2_grpc
@@ -134,6 +135,23 @@ async def test_a_service_that_hangs_is_left_alone_for_a_minute_and_then_tried_on
         await call(LONG_S)
         await call(LONG_S)
         assert models.calls == made + 2
+
+
+async def test_a_service_that_hung_and_was_started_anew_is_used_at_once() -> None:
+    """It hangs, so the breaker opens over a live connection; then somebody ends it and starts it again."""
+    models = Models()
+    models.may_answer.clear()
+    async with calling(port := free_port(), Clock(), deadline_s=0.2) as (dependency, call):
+        async with served(models, port):
+            while dependency.breaker.state is not BreakerState.OPEN:
+                with pytest.raises((DeadlineExceededError, UnavailableError)):
+                    await call()
+        models.may_answer.set()
+        with pytest.raises(UnavailableError, match="was not made"):
+            await call()
+        async with served(models, port):
+            dependency.limits = ServiceCallLimits(deadline_s=LONG_S)
+            await answers_again(dependency, call)
 
 
 async def test_a_connection_that_is_reset_is_a_failure() -> None:

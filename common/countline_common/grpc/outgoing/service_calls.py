@@ -6,6 +6,7 @@ pauses. Probes of health pass, so that a breaker never answers for the service.
 """
 
 import asyncio
+import time
 from typing import Any, Final
 
 import grpc
@@ -23,7 +24,8 @@ OWN_DETAILS: Final = "grpc-status-details-bin"
 """Only the service itself sends this: a status with it is an answer, such as UNAVAILABLE during maintenance."""
 
 ENOUGH: Final = 0.9
-"""A call that had less than this share of the usual deadline says nothing of the service by missing it."""
+"""A call that had less than this share of the usual deadline says nothing of the service by missing it. A call that is
+cancelled after this share of its own time missed it: callers bound calls from outside too, and often end them first."""
 
 
 def open_guarded_channel(address: str, tls: TlsFiles | None, dependency: Dependency) -> grpc.aio.Channel:
@@ -65,17 +67,23 @@ class _GuardsCalls(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-a
 
     async def _judge(self, call: Any, admission: Admission) -> None:
         """Wait for the outcome, and record it."""
+        began_s = time.monotonic()
         try:
             code, sent = await call.code(), await call.trailing_metadata()
         except asyncio.CancelledError:
             call.cancel()
+            if time.monotonic() - began_s >= ENOUGH * admission.left_s and self._had_enough(admission):
+                self._dependency.record(admission.attempt, failed=True)
             raise
         is_answer = any(key == OWN_DETAILS for key, _ in sent or ())
         if is_answer or code not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
             if code is not grpc.StatusCode.CANCELLED:
                 self._dependency.record(admission.attempt, failed=False)
-        elif code is grpc.StatusCode.UNAVAILABLE or admission.left_s >= ENOUGH * self._dependency.limits.deadline_s:
+        elif code is grpc.StatusCode.UNAVAILABLE or self._had_enough(admission):
             self._dependency.record(admission.attempt, failed=True)
+
+    def _had_enough(self, admission: Admission) -> bool:
+        return admission.left_s >= ENOUGH * self._dependency.limits.deadline_s
 
 
 def _as_rpc_error(error: CountlineError) -> grpc.aio.AioRpcError:
