@@ -1,6 +1,8 @@
 """Secrets in a whole system with TLS: nothing that it stores, shows, logs or publishes contains one."""
 
+import asyncio
 import base64
+import contextlib
 import json
 import re
 import stat
@@ -16,6 +18,7 @@ import psycopg
 import pytest
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 from psycopg import sql
 from tests.fixtures.local.accounts import Accounts
 from tests.fixtures.local.processes import descendants, wait_until
@@ -104,15 +107,22 @@ async def stored_by_nats(system: System) -> dict[str, str]:
     client = await connected(system)
     stream_of = client.jetstream()
     found: dict[str, str] = {}
-    for stream in await stream_of.streams_info():
-        name = str(stream.config.name)
-        for number in range(max(1, stream.state.first_seq), stream.state.last_seq + 1):
-            try:
-                message = await stream_of.get_msg(name, number)
-            except nats.js.errors.NotFoundError:  # a newer status replaced it
-                continue
-            found[name] = found.get(name, "") + repr(message)
+    for name in [str(stream.config.name) for stream in await stream_of.streams_info()]:
+        async with asyncio.timeout(60):
+            while not (messages := await _messages(stream_of, name)):
+                if (await stream_of.stream_info(name)).state.messages == 0:
+                    break
+        found |= {name: messages} if messages else {}
     await client.close()
+    return found
+
+
+async def _messages(stream_of: JetStreamContext, name: str) -> str:
+    """Those of a stream; none if newer ones, such as statuses, replaced each before it was read."""
+    state, found = (await stream_of.stream_info(name)).state, ""
+    for number in range(max(1, state.first_seq), state.last_seq + 1):
+        with contextlib.suppress(nats.js.errors.NotFoundError):
+            found += repr(await stream_of.get_msg(name, number))
     return found
 
 
@@ -187,7 +197,19 @@ async def metrics(system: System) -> dict[str, str]:
 def files_with(folder: Path, *needles: bytes) -> set[str]:
     """The files below a folder that hold one of some texts: tables and journals of PostgreSQL, stores, spools, logs."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return {path.relative_to(folder).as_posix() for path in files if any(each in path.read_bytes() for each in needles)}
+    return {
+        path.relative_to(folder).as_posix()
+        for path in files
+        if any(each in content for content in [_content(path)] for each in needles)
+    }
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file; none if a running server has deleted it meanwhile."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def logs(folder: Path) -> dict[str, str]:
