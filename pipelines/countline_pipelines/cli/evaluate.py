@@ -88,14 +88,14 @@ def evaluate(
             line or [], anchor=anchor, pixels_of=sequence.size_wh if pixels else None, min_score=min_score
         )
         found = _evaluate(Given(boxes, result is not None, sequence, spec, keep_scores), there, crossings)
+        err = outputs.takes_standard_output
+        print(json.dumps(as_dict(found)), file=sys.stderr if err else sys.stdout) if json_ else show(found, err=err)
         if tracks_file is not None:
             write_result(tracks_file, found.run.tracked)
         if picture_file is not None and found.tracks is not None:
             _draw(picture_file, found, found.tracks, spec, (result or detections or against).name)
         if film is not None:
             _film(film, found, spec)
-        err = outputs.takes_standard_output
-        print(json.dumps(as_dict(found)), file=sys.stderr if err else sys.stdout) if json_ else show(found, err=err)
 
 
 def _truth_file(truth: Path | None, crossings: Path | None, picture: Path | None) -> Path:

@@ -207,6 +207,17 @@ def test_machine_output_has_nothing_but_json_on_standard_output(files, tmp_path)
     assert json.loads(done.stdout)["metrics"]
 
 
+@pytest.mark.parametrize("option", ["--picture", "--annotate", "--tracks-out"])
+def test_a_file_that_cannot_be_written_costs_no_numbers(files, tmp_path, option):
+    """`/dev/full` is found while the file is written; with `--picture` the numbers were lost."""
+    there, result = files
+    done = CliRunner().invoke(
+        app, ["evaluate", "--truth", str(there), str(result), *places(tmp_path), option, "/dev/full"]
+    )
+    assert "No space left on device" in str(done.exception)
+    assert "count error 50.0 %" in done.stdout
+
+
 def test_replay_writes_the_tracks_that_it_counted(files, tmp_path):
     """What `replay` tracked is what `evaluate` tracks: the same detections, the same code."""
     there, _ = files
