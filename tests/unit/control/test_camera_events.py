@@ -302,6 +302,29 @@ def test_an_event_of_a_newer_release_is_refused_by_name() -> None:
         messages.event_of("CameraPainted", {})
 
 
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("CameraRenamed", {}),
+        ("CameraRenamed", None),
+        ("CameraRenamed", {"name": 5}),
+        ("CameraTagged", {"tags": "abc"}),
+        ("CameraTagged", {"tags": [1]}),
+        ("LineDrawn", {"line": {"lineId": 7}, "fingerprint": "f"}),
+        ("LineDrawn", {"line": "gate", "fingerprint": "f"}),
+        ("PictureChanged", {"picture": None}),
+        ("PictureChanged", {"picture": "wide"}),
+        ("CameraConfigured", {"spec": {"model": []}}),
+        ("CameraMoved", {"location": "", "position": {"latitude": 1.0}, "floor": ""}),
+        ("CameraImported", {"camera": None}),
+        ("CameraCreated", {"camera": {"camera_id": "door", "created_at": "then"}, "secret_id": ""}),
+    ],
+)
+def test_an_event_whose_fields_were_changed_by_hand_is_refused_by_kind(kind: str, values: object) -> None:
+    with pytest.raises(BrokenStreamError, match=f"the fields of an event {kind} cannot be read"):
+        messages.event_of(kind, values)
+
+
 def test_each_kind_of_event_survives_the_database() -> None:
     """The property test above sends all kinds but those of deletion through JSON too; this names the words."""
     assert messages.event_kind(CameraDeleted()) == "CameraDeleted"

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 
 from countline.v1 import cameras_pb2
+from countline_common.errors import InvalidInputError
 from countline_common.times import parse_rfc3339, rfc3339
 from countline_control.cameras.domain import Camera, CameraSpec, GeometryVersion, GeoPosition, Versions
 from countline_control.cameras.events import domain
@@ -26,6 +27,8 @@ from countline_control.cameras.messages import (
 _Json = dict[str, Any]
 _SET_BY_EVENTS: Final = ("revision", "created_at", "updated_at")
 """Fields of a new camera that follow from its event."""
+UNREADABLE: Final = (LookupError, TypeError, ValueError, AttributeError, ParseError, InvalidInputError)
+"""What reading raises where a row was changed by hand: a field is missing, or is something else."""
 
 
 def state_json(state: RecordedCamera) -> _Json:
@@ -47,6 +50,18 @@ def state_json(state: RecordedCamera) -> _Json:
             for (kind, name), last in sorted(state.versions.items())
         ],
     }
+
+
+def snapshot_of(values: Mapping[str, Any], version: int) -> RecordedCamera:
+    """Read the state that is stored beside an event.
+
+    Raises:
+        BrokenStreamError: it cannot be read.
+    """
+    try:
+        return state_from_json(values)
+    except UNREADABLE as error:
+        raise BrokenStreamError(f"the snapshot of event {version} cannot be read") from error
 
 
 def state_from_json(values: Mapping[str, Any]) -> RecordedCamera:
@@ -79,12 +94,15 @@ def event_of(kind: str, values: Mapping[str, Any]) -> CameraEvent:
     """Read a stored event.
 
     Raises:
-        BrokenStreamError: this release does not know its kind.
+        BrokenStreamError: this release does not know its kind, or its fields cannot be read.
     """
     if kind not in _FORMS:
         raise BrokenStreamError(f"this release knows no event {kind!r}")
     _, read = _FORMS[kind]
-    return read(values)
+    try:
+        return read(values)
+    except UNREADABLE as error:
+        raise BrokenStreamError(f"the fields of an event {kind} cannot be read") from error
 
 
 def _camera_json(camera: Camera) -> _Json:
@@ -97,13 +115,26 @@ def _camera(values: Mapping[str, Any], drawn_on: Mapping[str, Any] | None) -> Ca
     return replace(camera, drawn_on=picture_from_json(drawn_on))
 
 
+def _text(values: Mapping[str, Any], name: str) -> str:
+    text = values[name]
+    if not isinstance(text, str):
+        raise TypeError(f"{name} is no text")
+    return text
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+        raise TypeError("not a list of texts")
+    return tuple(values)
+
+
 def _created_json(event: domain.CameraCreated) -> _Json:
     camera = {name: value for name, value in _camera_json(event.camera).items() if name not in _SET_BY_EVENTS}
     return {"camera": camera, "secret_id": event.secret_id}
 
 
 def _created(values: Mapping[str, Any]) -> domain.CameraCreated:
-    return domain.CameraCreated(_camera(values["camera"], None), values["secret_id"])
+    return domain.CameraCreated(_camera(values["camera"], None), _text(values, "secret_id"))
 
 
 def _moved_json(event: domain.CameraMoved) -> _Json:
@@ -115,7 +146,7 @@ def _moved_json(event: domain.CameraMoved) -> _Json:
 def _moved(values: Mapping[str, Any]) -> domain.CameraMoved:
     place = values["position"]
     position = None if place is None else GeoPosition(place["latitude"], place["longitude"])
-    return domain.CameraMoved(values["location"], position, values["floor"])
+    return domain.CameraMoved(_text(values, "location"), position, _text(values, "floor"))
 
 
 def _line_json(event: domain.LineDrawn | domain.LineChanged) -> _Json:
@@ -129,16 +160,17 @@ def _zone_json(event: domain.ZoneDrawn | domain.ZoneChanged) -> _Json:
 
 
 def _of_line(kind: type[domain.LineDrawn] | type[domain.LineChanged]) -> Callable[[Mapping[str, Any]], CameraEvent]:
-    return lambda values: kind(spec_from_json({"lines": [values["line"]]}).lines[0], values["fingerprint"])
+    return lambda values: kind(spec_from_json({"lines": [dict(values["line"])]}).lines[0], values["fingerprint"])
 
 
 def _of_zone(kind: type[domain.ZoneDrawn] | type[domain.ZoneChanged]) -> Callable[[Mapping[str, Any]], CameraEvent]:
-    return lambda values: kind(spec_from_json({"zones": [values["zone"]]}).zones[0], values["fingerprint"])
+    return lambda values: kind(spec_from_json({"zones": [dict(values["zone"])]}).zones[0], values["fingerprint"])
 
 
 def _picture(values: Mapping[str, Any]) -> domain.PictureChanged:
     picture = picture_from_json(values["picture"])
-    assert picture is not None, "the event is about a picture"
+    if picture is None:
+        raise ValueError("there is no picture")
     return domain.PictureChanged(picture)
 
 
@@ -153,12 +185,12 @@ _FORMS: Final[Mapping[str, _Form]] = {
     "CameraImported": (lambda e: state_json(e.state), lambda v: domain.CameraImported(state_from_json(v))),
     "CameraCreated": (_created_json, _created),
     "CameraDeleted": _empty(domain.CameraDeleted),
-    "CameraRenamed": (lambda e: {"name": e.name}, lambda v: domain.CameraRenamed(v["name"])),
+    "CameraRenamed": (lambda e: {"name": e.name}, lambda v: domain.CameraRenamed(_text(v, "name"))),
     "CameraMoved": (_moved_json, _moved),
-    "CameraTagged": (lambda e: {"tags": list(e.tags)}, lambda v: domain.CameraTagged(tuple(v["tags"]))),
+    "CameraTagged": (lambda e: {"tags": list(e.tags)}, lambda v: domain.CameraTagged(_texts(v["tags"]))),
     "StreamAddressChanged": (
         lambda e: {"stream_url": e.stream_url, "secret_id": e.secret_id},
-        lambda v: domain.StreamAddressChanged(v["stream_url"], v["secret_id"]),
+        lambda v: domain.StreamAddressChanged(_text(v, "stream_url"), _text(v, "secret_id")),
     ),
     "CameraConfigured": (
         lambda e: {"spec": spec_json(e.spec)},
@@ -172,13 +204,13 @@ _FORMS: Final[Mapping[str, _Form]] = {
     "PictureChanged": (lambda e: {"picture": picture_json(e.picture)}, _picture),
     "LineDrawn": (_line_json, _of_line(domain.LineDrawn)),
     "LineChanged": (_line_json, _of_line(domain.LineChanged)),
-    "LineRemoved": (lambda e: {"line_id": e.line_id}, lambda v: domain.LineRemoved(v["line_id"])),
+    "LineRemoved": (lambda e: {"line_id": e.line_id}, lambda v: domain.LineRemoved(_text(v, "line_id"))),
     "ZoneDrawn": (_zone_json, _of_zone(domain.ZoneDrawn)),
     "ZoneChanged": (_zone_json, _of_zone(domain.ZoneChanged)),
-    "ZoneRemoved": (lambda e: {"zone_id": e.zone_id}, lambda v: domain.ZoneRemoved(v["zone_id"])),
+    "ZoneRemoved": (lambda e: {"zone_id": e.zone_id}, lambda v: domain.ZoneRemoved(_text(v, "zone_id"))),
     "DrawingsOrdered": (
         lambda e: {"line_ids": list(e.line_ids), "zone_ids": list(e.zone_ids)},
-        lambda v: domain.DrawingsOrdered(tuple(v["line_ids"]), tuple(v["zone_ids"])),
+        lambda v: domain.DrawingsOrdered(_texts(v["line_ids"]), _texts(v["zone_ids"])),
     ),
     "DrawingsConfirmed": _empty(domain.DrawingsConfirmed),
 }

@@ -8,6 +8,7 @@ from sqlalchemy import select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_control.cameras import store
+from countline_control.cameras.domain import Camera
 from countline_control.cameras.events import messages, projection
 from countline_control.cameras.events import store as streams
 from countline_control.cameras.events.domain import BrokenStreamError, RecordedCamera, applied
@@ -54,7 +55,8 @@ async def rebuild(connection: AsyncConnection, camera_id: str, *, write: bool) -
     Args:
         connection: of the caller's transaction. Nobody else changes the camera before it ends.
         camera_id: of a camera, or of a deleted one.
-        write: replace what the tables hold where it differs. Broken streams and snapshots are left as they are.
+        write: replace what the tables hold where it differs. Broken streams and snapshots are left as they are, and so
+            are tables that are ahead of the events: to write them would delete a camera, or give a version twice.
     """
     await streams.lock_id(connection, camera_id)
     await store.lock_cameras(connection, [camera_id])
@@ -63,10 +65,26 @@ async def rebuild(connection: AsyncConnection, camera_id: str, *, write: bool) -
         state, events, found = await _made_anew(connection, camera_id)
     except BrokenStreamError as error:
         return Rebuilt(camera_id, 0, [StateDifference(STREAM, "", str(error))])
+    if problem := _lost_end(stored.camera, state.camera):
+        return Rebuilt(camera_id, events, [StateDifference(STREAM, "", problem), *differences(stored, state), *found])
     wrong = [replace(each, in_tables=True) for each in differences(stored, state)]
     if write and wrong:
         await projection.replace_all(connection, camera_id, state)
     return Rebuilt(camera_id, events, [*wrong, *found], written=write and bool(wrong))
+
+
+def _lost_end(stored: Camera | None, rebuilt: Camera | None) -> str:
+    """Say which events are missing at the end of a stream; empty if the tables are not ahead of it."""
+    if stored is None:
+        return ""
+    if rebuilt is None:
+        return "the events of its creation are missing: restore their rows from a backup of the database"
+    if (stored.created_at, stored.revision) <= (rebuilt.created_at, rebuilt.revision):
+        return ""
+    return (
+        f"events after revision {rebuilt.revision} are missing: the tables are at revision {stored.revision}. "
+        "Restore their rows from a backup of the database"
+    )
 
 
 async def _made_anew(connection: AsyncConnection, camera_id: str) -> tuple[RecordedCamera, int, list[StateDifference]]:
@@ -75,8 +93,6 @@ async def _made_anew(connection: AsyncConnection, camera_id: str) -> tuple[Recor
     state, last, wrong = RecordedCamera(), 0, list[StateDifference]()
     while events := await streams.read(connection, camera_id, after=last, limit=streams.BATCH):
         for each in events:
-            if each.version != last + 1:
-                raise BrokenStreamError(f"event {last + 1} is missing")
             state, last = applied(state, each), each.version
             if last in snapshots:
                 found = differences(snapshots[last], state)

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.times import to_datetime
 from countline_control.cameras.events import messages
-from countline_control.cameras.events.domain import Recorded, RecordedCamera, folded
+from countline_control.cameras.events.domain import BrokenStreamError, Recorded, RecordedCamera, folded
 from countline_control.cameras.tables import camera_events
 
 SNAPSHOT_EVERY: Final = 100
@@ -77,13 +77,20 @@ async def append(
 async def read(
     connection: AsyncConnection, camera_id: str, *, after: int = 0, until: int | None = None, limit: int | None = None
 ) -> list[Recorded]:
-    """Return events of a stream behind version `after`, up to version `until`, at most `limit`; the oldest first."""
+    """Return events of a stream behind version `after`, up to version `until`, at most `limit`; the oldest first.
+
+    Raises:
+        BrokenStreamError: one of them is missing, or cannot be read.
+    """
     c = camera_events.c
     query = select(camera_events).where(c.camera_id == camera_id, c.version > after).order_by(c.version)
     if until is not None:
         query = query.where(c.version <= until)
-    rows = (await connection.execute(query.limit(limit))).mappings()
-    return [_recorded(dict(row)) for row in rows]
+    found = [_recorded(dict(row)) for row in (await connection.execute(query.limit(limit))).mappings()]
+    for expected, each in enumerate(found, after + 1):
+        if each.version != expected:
+            raise BrokenStreamError(f"event {expected} is missing")
+    return found
 
 
 async def state_at(connection: AsyncConnection, camera_id: str, version: int) -> RecordedCamera:
@@ -100,8 +107,13 @@ async def state_at(connection: AsyncConnection, camera_id: str, version: int) ->
         .limit(1)
     )
     row = (await connection.execute(newest)).one_or_none()
-    start, state = (row.version, messages.state_from_json(row.snapshot)) if row is not None else (0, RecordedCamera())
-    return folded(await read(connection, camera_id, after=start, until=version), state)
+    start, state = (
+        (row.version, messages.snapshot_of(row.snapshot, row.version)) if row is not None else (0, RecordedCamera())
+    )
+    events = await read(connection, camera_id, after=start, until=version)
+    if (events[-1].version if events else start) != version:
+        raise BrokenStreamError(f"event {version} is missing")
+    return folded(events, state)
 
 
 async def snapshots(connection: AsyncConnection, camera_id: str) -> dict[int, RecordedCamera]:
@@ -110,7 +122,7 @@ async def snapshots(connection: AsyncConnection, camera_id: str) -> dict[int, Re
     rows = await connection.execute(
         select(c.version, c.snapshot).where(c.camera_id == camera_id, c.snapshot.is_not(None))
     )
-    return {row.version: messages.state_from_json(row.snapshot) for row in rows}
+    return {row.version: messages.snapshot_of(row.snapshot, row.version) for row in rows}
 
 
 def _recorded(row: Mapping[str, Any]) -> Recorded:

@@ -208,3 +208,26 @@ async def test_an_event_that_is_gone_is_named_and_nothing_is_written(admin, conn
     missing = "the events of the camera are damaged: event 1 is missing"
     assert (done.written, [each.rebuilt for each in done.differences]) == (False, [missing])
     assert (await admin.GetCamera(cameras_pb2.GetCameraRequest(camera_id="door"))).camera.name == "Door"
+
+
+@pytest.mark.parametrize("condition", ["true", "version > 2", "version = 3"])
+async def test_tables_ahead_of_their_events_are_left_as_they_are(admin, connection, database, condition) -> None:
+    """To write them deleted the camera where all events were gone, and else gave the version of a line twice."""
+    await create(admin, "door", line())
+    await update(admin, Camera(camera_id="door", spec=CameraSpec(lines=[line(y=0.6)])))
+    connection.execute(f"DELETE FROM cameras.camera_events WHERE {condition}")
+    async with database.begin() as opened:
+        done = await rebuild(opened, "door", write=True)
+    assert (done.written, done.differences[0].path) == (False, "camera_events")
+    assert "missing" in done.differences[0].rebuilt
+    stored = (await admin.GetCamera(cameras_pb2.GetCameraRequest(camera_id="door"))).camera
+    assert (stored.revision, stored.spec.lines[0].version) == (2, 2)
+
+
+async def test_a_snapshot_that_cannot_be_read_is_named(admin, connection, database) -> None:
+    await create(admin, "door", line())
+    connection.execute("UPDATE cameras.camera_events SET snapshot = '{}' WHERE version = 2")
+    async with database.begin() as opened:
+        done = await rebuild(opened, "door", write=True)
+    named = "the events of the camera are damaged: the snapshot of event 2 cannot be read"
+    assert [each.rebuilt for each in done.differences] == [named]

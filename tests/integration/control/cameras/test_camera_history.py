@@ -174,6 +174,20 @@ async def test_a_damaged_history_is_an_error_that_says_what_to_do(admin, connect
     assert "countline cameras rebuild" in error.hint
 
 
+@pytest.mark.parametrize("gone", [2, 3, 4])
+async def test_a_history_with_a_missing_event_is_an_error_on_every_page(admin, connection, gone: int) -> None:
+    """It was told without the event: another state, and another name of who changed it."""
+    await create(admin)  # events 1 and 2
+    for y in (0.6, 0.7, 0.8):
+        await update(admin, spec=CameraSpec(lines=[line(y)]))
+    date(connection)
+    connection.execute("DELETE FROM cameras.camera_events WHERE version = %s", [gone])
+    for call in (changes(admin), changes(admin, page_size=1), at(admin, NOON + 10_000)):
+        error = await refused(call)
+        assert isinstance(error, ConflictError)
+        assert f"event {gone} is missing" in error.message
+
+
 async def test_who_may_see_one_site_sees_nothing_of_a_deleted_camera_elsewhere_of_the_same_id(
     admin, control, connection
 ) -> None:
