@@ -1,5 +1,6 @@
 """The history of a camera and its past states over gRPC: complete, paged, and within what the caller may see."""
 
+import threading
 from collections.abc import Iterator
 
 import grpc
@@ -30,6 +31,9 @@ from countline_common.errors import (
 from countline_common.grpc.errors import from_rpc_error
 from countline_common.grpc.paging import next_token
 from countline_common.times import to_timestamp
+from countline_control.cameras.history import answers
+from countline_control.cameras.history.changes import PastChange
+from countline_control.cameras.history.messages import change_message
 
 PASSWORD = "Pl4nted-M4rker"
 URL = f"rtsp://admin:{PASSWORD}@10.0.0.7/live"
@@ -224,6 +228,35 @@ async def test_a_rebuild_names_what_differs_and_writes_on_request_only(admin, co
     assert (written.resource, written.outcome, "Door of lab" in str(written.changes)) == ("cameras", "OK", True)
     changer = control.caller_with(Permission.CAMERA_READ, Permission.CAMERA_WRITE, Permission.CAMERA_DELETE).cameras
     assert isinstance(await refused(changer.RebuildCameras(RebuildCamerasRequest())), PermissionDeniedError)
+
+
+async def test_a_page_of_a_rebuild_ends_with_many_events(admin, monkeypatch) -> None:
+    """A hundred cameras with long histories took longer than a call may."""
+    for i in range(3):
+        camera = Camera(camera_id=f"c{i}", site_id="lab", name="C", stream_url=URL, spec=CameraSpec(lines=[line()]))
+        await admin.CreateCamera(cameras_pb2.CreateCameraRequest(camera=camera))
+    monkeypatch.setattr(answers, "EVENTS_A_PAGE", 3)
+    first = await admin.RebuildCameras(RebuildCamerasRequest())
+    last = await admin.RebuildCameras(RebuildCamerasRequest(page_token=first.next_page_token))
+    assert [(each.cameras, each.events, bool(each.next_page_token)) for each in (first, last)] == [
+        (2, 4, True),
+        (1, 2, False),
+    ]
+
+
+async def test_a_page_of_changes_is_put_together_beside_the_event_loop(admin, monkeypatch) -> None:
+    """A thousand changes of a camera with thirty lines kept every other call waiting for two seconds."""
+    threads = []
+
+    def noted(change: PastChange) -> cameras_pb2.CameraChange:
+        threads.append(threading.current_thread())
+        return change_message(change)
+
+    monkeypatch.setattr(answers, "change_message", noted)
+    await create(admin)
+    await changes(admin)
+    assert len(threads) == 1
+    assert threading.current_thread() not in threads
 
 
 async def test_a_rebuild_goes_through_all_cameras_page_by_page(admin) -> None:
