@@ -337,6 +337,35 @@ def test_a_changed_password_is_a_change_though_readers_see_the_same_address() ->
     assert messages.event_json(event) == {"stream_url": "rtsp://joe:***@h/live", "secret_id": "two"}
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        (WantedStatus.PAUSED, WantedStatus.ACTIVE, "CameraResumed"),
+        (WantedStatus.INACTIVE, WantedStatus.ACTIVE, "CameraActivated"),
+        (WantedStatus.PAUSED, WantedStatus.INACTIVE, "CameraDeactivated"),
+        (WantedStatus.ACTIVE, WantedStatus.PAUSED, "CameraPaused"),
+        (WantedStatus.ACTIVE, WantedStatus.RETIRED, "CameraRetired"),
+    ],
+)
+def test_a_change_of_status_is_named_by_what_it_was(before: WantedStatus, after: WantedStatus, kind: str) -> None:
+    state = RecordedCamera(Camera("door", "lab", "Door", status=before))
+    (event,) = differences.change(state, Camera("door", "lab", "Door", status=after), "")
+    assert messages.event_kind(event) == kind
+
+
+def test_lines_are_ordered_by_an_event_only_where_drawing_gives_another_order() -> None:
+    first, second = (LineSpec(name, SHAPES[0], version=1) for name in "ab")
+    state = RecordedCamera(Camera("door", "lab", "Door", spec=CameraSpec(lines=(first,))))
+
+    def kinds(*wanted: LineSpec) -> list[str]:
+        after = Camera("door", "lab", "Door", spec=CameraSpec(lines=wanted))
+        return [messages.event_kind(each) for each in differences.change(state, after, "")]
+
+    assert kinds(first, second) == ["LineDrawn"]
+    assert kinds(second, first) == ["LineDrawn", "DrawingsOrdered"]
+    assert kinds(second) == ["LineRemoved", "LineDrawn"]
+
+
 def test_playback_follows_from_the_address_in_the_events_too() -> None:
     state = RecordedCamera()
     wanted = Camera("door", "lab", "Door", "file:///clips/a.mp4")
