@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -83,6 +83,14 @@ def background_work(*, demo: bool) -> list[Background]:
     return [*always, set_up_demo] if demo else always
 
 
+def _status_by_now(folder: DataFolder) -> dict[str, Any]:
+    """Return the status; on an overloaded machine the process may not answer yet."""
+    try:
+        return read_status(folder)
+    except UnavailableError:
+        return {"ready": False}
+
+
 def _start_again(log: Path) -> subprocess.Popen[bytes]:
     words = [word for word in sys.argv[1:] if word not in {"--detach", "-d", "--json"}]
     with log.open("ab") as output:
@@ -103,7 +111,7 @@ def _detach(folder: DataFolder, *, json_output: bool) -> None:
     process = _start_again(log)
     deadline = time.monotonic() + DETACHED_TIMEOUT_S
     while process.poll() is None and time.monotonic() < deadline:
-        status = read_status(folder)
+        status = _status_by_now(folder)
         if status["ready"] and status["pid"] == process.pid:  # another `up` may run on this folder
             display = JsonDisplay() if json_output else TerminalDisplay()
             display.ready(status, first_password=password())
