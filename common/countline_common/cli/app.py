@@ -29,6 +29,7 @@ from countline_common.contexts.context import VARIABLE as CONTEXT_VARIABLE
 from countline_common.contexts.context import named_context
 from countline_common.errors import CountlineError
 from countline_common.secrets.core_dumps import forbid_core_dumps
+from countline_common.triton import NO_TELEMETRY
 
 ENTRY_POINT_GROUP: Final = "countline.commands"
 NAME: Final = "countline"
@@ -244,6 +245,7 @@ def main() -> None:
     """Entry point of the console script."""
     forbid_core_dumps()
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # a failed TLS handshake is our error to report
+    os.environ.setdefault(NO_TELEMETRY, "1")
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup` ignores the end of the terminal
         signal.signal(signal.SIGHUP, _interrupt)

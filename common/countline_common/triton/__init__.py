@@ -13,3 +13,8 @@ from countline_common.triton.models import (
 )
 
 __all__ = ["InferenceLostError", "ModelInfo", "ModelOverrides", "ModelRef", "ModelRefusedError"]
+
+from typing import Final
+
+NO_TELEMETRY: Final = "ORT_DISABLE_TELEMETRY"
+"""Environment variable. ONNX Runtime 1.32 sends events to its makers otherwise, also from a Linux server."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from countline_common.triton import NO_TELEMETRY
 from countline_common.triton.access import HEADER
 from countline_common.triton.model_config import EMBEDDED_SERVER_ID
 from countline_local.supervision.ports import any_ports
@@ -174,4 +175,5 @@ def _environment(libraries: tuple[Path, ...]) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        NO_TELEMETRY: "1",
     }

@@ -47,6 +47,16 @@ def test_configuration_loads_unchanged_and_its_labels_are_known(own_triton) -> N
     assert config["output"][0]["label_filename"] == "labels.txt"
 
 
+def test_nothing_is_sent_to_the_makers_of_the_runtime(own_triton) -> None:
+    """ONNX Runtime 1.32 collects events and sends them, unless its process is told not to before it begins."""
+    server = own_triton("--load", "marker")
+    family = psutil.Process(server.command_pid).children(recursive=True)
+    loaded = [each for each in family if "python_backend_stub" in " ".join(each.cmdline())]
+    assert loaded
+    assert {each.environ()["ORT_DISABLE_TELEMETRY"] for each in loaded} == {"1"}
+    assert "telemetry" not in server.log
+
+
 def test_stopping_leaves_no_process_and_no_shared_memory(own_triton) -> None:
     server = own_triton("--load", "marker")
     family = psutil.Process(server.command_pid).children(recursive=True)
