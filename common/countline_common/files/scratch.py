@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from countline_common.files.locks import try_lock
 from countline_common.system_user import system_user
 
 LOCK: Final = ".lock"
@@ -52,9 +53,6 @@ def _is_abandoned(folder: Path) -> bool:
     except FileNotFoundError:
         return time.time() - folder.stat().st_mtime > UNLOCKED_S
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return try_lock(fd)
     finally:
         os.close(fd)
-    return True

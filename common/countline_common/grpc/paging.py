@@ -73,6 +73,26 @@ _Response = TypeVar("_Response", bound=Listed)
 _Item = TypeVar("_Item")
 
 
+async def first_items(
+    limit: int, call: Callable[[int, str], Awaitable[_Response]], items: Callable[[_Response], Iterable[_Item]]
+) -> list[_Item]:
+    """The first items of a list method, at most `limit`, over as many pages as that takes.
+
+    Args:
+        limit: most items; positive.
+        call: calls the method with a page size and a page token; the first token is empty.
+        items: the items of a response.
+    """
+    found: list[_Item] = []
+    token = ""
+    while True:
+        response = await call(min(limit - len(found), MAX_SIZE), token)
+        found.extend(items(response))
+        token = response.next_page_token
+        if not token or len(found) >= limit:
+            return found
+
+
 async def every_page(
     call: Callable[[str], Awaitable[_Response]], items: Callable[[_Response], Iterable[_Item]]
 ) -> list[_Item]:

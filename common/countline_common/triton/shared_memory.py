@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from countline_common.errors import AlreadyExistsError, ResourceExhaustedError
+from countline_common.files.locks import try_lock
 from countline_common.system_user import system_user
 
 SHARED_MEMORY_DIRECTORY: Final = Path("/dev/shm")  # noqa: S108  (where Linux keeps POSIX shared memory)
@@ -138,10 +139,9 @@ def _remove_if_unheld(path: Path) -> bool:
     except (FileNotFoundError, PermissionError):  # removed meanwhile, or another user's
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not try_lock(fd):
+            return False
         _unlink(path)
-    except BlockingIOError:
-        return False
     finally:
         os.close(fd)
     return True

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from countline_common.errors import AlreadyExistsError, CountlineError
+from countline_common.files.locks import try_lock
 from countline_local.supervision import control_socket
 
 ENDING_TIMEOUT_S: Final = 20.0
@@ -52,7 +53,7 @@ class FolderLock:
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + timeout_s
         stops = False
-        while not self._try():
+        while not try_lock(self._fd):
             holder = self.holder()
             ends = has_ended(holder) or self._holder_stops(before=stops)
             if not ends or time.monotonic() > deadline:
@@ -110,13 +111,6 @@ class FolderLock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-    def _try(self) -> bool:
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
     def _holder_stops(self, *, before: bool) -> bool:
         """Whether a living holder is stopping. One that no longer listens was stopping before, or has written so."""

@@ -26,7 +26,7 @@ PROC: Final = Path("/proc")
 def busy_seconds(pid: int) -> float:
     """Return how long a process and its children have run or waited for a processor; 0 if it has ended.
 
-    Threads count each. Where the kernel does not tell how long threads waited (`/proc/PID/task/TID/schedstat`), this
+    Threads count each. Where the kernel does not report how long threads waited (`/proc/PID/task/TID/schedstat`), this
     is 0, and a start has its usual time.
     """
     try:

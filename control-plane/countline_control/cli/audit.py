@@ -2,7 +2,7 @@
 
 import json as json_lines
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,6 +16,7 @@ from countline.v1.audit_pb2 import (
     ExportAuditResponse,
     GetAuditRowRequest,
     ListAuditRowsRequest,
+    ListAuditRowsResponse,
     VerifyAuditRequest,
     VerifyAuditResponse,
 )
@@ -33,12 +34,12 @@ from countline_common.cli.tools import (
 from countline_common.errors import InvalidInputError
 from countline_common.files.text_files import read_text
 from countline_common.grpc.client import Client
+from countline_common.grpc.paging import first_items
 from countline_common.http.rest_json import to_json
 from countline_common.times import from_timestamp, parse_rfc3339, to_datetime, to_timestamp
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, export and verify the audit.")
 
-MOST_ON_A_PAGE: Final = 1000
 VERIFY_TIMEOUT_S: Final = 600.0
 
 ActorOption = Annotated[str, typer.Option("--actor", help="Name or id of the caller.")]
@@ -82,15 +83,11 @@ def list_(
     )
 
     async def question(client: Client) -> list[AuditRecord]:
-        found: list[AuditRecord] = []
-        while len(found) < limit:
-            wanted.page_size = min(limit - len(found), MOST_ON_A_PAGE)
-            response = await client.audit.ListAuditRows(wanted)
-            found.extend(response.records)
-            wanted.page_token = response.next_page_token
-            if not response.next_page_token:
-                break
-        return found
+        def ask_page(size: int, token: str) -> Awaitable[ListAuditRowsResponse]:
+            wanted.page_size, wanted.page_token = size, token
+            return client.audit.ListAuditRows(wanted)
+
+        return await first_items(limit, ask_page, lambda answer: answer.records)
 
     records = ask(server, data, question)
     if json:

@@ -1,6 +1,5 @@
 """The unfinished download beside its target: `FILE.part`, and `FILE.part.json` with its origin."""
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from countline_common.errors import ConflictError
+from countline_common.files.locks import try_lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,8 @@ class PartFile:
         part = cls(target)
         descriptor = os.open(part.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ConflictError(f"another process is downloading {target}", hint="wait until it ends") from error
+            if not try_lock(descriptor):
+                raise ConflictError(f"another process is downloading {target}", hint="wait until it ends")
             yield part
         finally:
             if part.path.exists() and part.size == 0:

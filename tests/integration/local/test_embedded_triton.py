@@ -48,7 +48,7 @@ def test_configuration_loads_unchanged_and_its_labels_are_known(own_triton) -> N
 
 
 def test_nothing_is_sent_to_the_makers_of_the_runtime(own_triton) -> None:
-    """ONNX Runtime 1.32 collects events and sends them, unless its process is told not to before it begins."""
+    """ONNX Runtime 1.32 collects events and sends them, unless its environment forbids it."""
     server = own_triton("--load", "marker")
     family = psutil.Process(server.command_pid).children(recursive=True)
     loaded = [each for each in family if "python_backend_stub" in " ".join(each.cmdline())]

@@ -1,4 +1,4 @@
-"""How long processes have been busy, as the kernel tells it."""
+"""How long processes have been busy, as the kernel reports it."""
 
 import subprocess
 import sys

@@ -30,7 +30,7 @@ _Item = TypeVar("_Item", LineSpec, ZoneSpec)
 
 @dataclass(frozen=True, slots=True)
 class RecordedCamera:
-    """A camera as its events tell it, without any password."""
+    """A camera as it follows from its events, without any password."""
 
     camera: Camera | None = None
     """With a masked address; None before its creation and after its deletion."""

@@ -1,19 +1,26 @@
 """`countline cameras history`."""
 
+from collections.abc import Awaitable
 from typing import Annotated, Final
 
 import typer
 
-from countline.v1.cameras_pb2 import CameraChange, CameraConsequence, CameraEvent, ListCameraChangesRequest
+from countline.v1.cameras_pb2 import (
+    CameraChange,
+    CameraConsequence,
+    CameraEvent,
+    ListCameraChangesRequest,
+    ListCameraChangesResponse,
+)
 from countline_common.cli.output import is_wide
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, print_json, print_table
 from countline_common.cli.watching import WatchOption, watch_table
 from countline_common.grpc.client import Client
+from countline_common.grpc.paging import first_items
 from countline_common.http.rest_json import to_json
 from countline_common.times import from_timestamp, rfc3339
 from countline_control.cli.cameras import CameraArgument
 
-MOST_ON_A_PAGE: Final = 1000
 COLUMNS: Final = ("AT", "WHO", "REVISION", "WHAT", "FOR COUNTING", "LOST")
 MORE_COLUMNS: Final = ("FIELDS",)
 """Columns that `-o wide` adds."""
@@ -57,15 +64,11 @@ def history(
     """
 
     async def question(client: Client) -> list[CameraChange]:
-        request, found = ListCameraChangesRequest(camera_id=camera_id), list[CameraChange]()
-        while len(found) < limit:
-            request.page_size = min(limit - len(found), MOST_ON_A_PAGE)
-            answer = await client.cameras.ListCameraChanges(request)
-            found.extend(answer.changes)
-            request.page_token = answer.next_page_token
-            if not answer.next_page_token:
-                break
-        return found
+        def ask_page(size: int, token: str) -> Awaitable[ListCameraChangesResponse]:
+            request = ListCameraChangesRequest(camera_id=camera_id, page_size=size, page_token=token)
+            return client.cameras.ListCameraChanges(request)
+
+        return await first_items(limit, ask_page, lambda answer: answer.changes)
 
     columns = (*COLUMNS, *MORE_COLUMNS) if is_wide() else COLUMNS
     if watch:

@@ -180,7 +180,7 @@ async def test_a_damaged_history_is_an_error_that_says_what_to_do(admin, connect
 
 @pytest.mark.parametrize("gone", [2, 3, 4])
 async def test_a_history_with_a_missing_event_is_an_error_on_every_page(admin, connection, gone: int) -> None:
-    """It was told without the event: another state, and another name of who changed it."""
+    """It was shown without the event: another state, and another name of who changed it."""
     await create(admin)  # events 1 and 2
     for y in (0.6, 0.7, 0.8):
         await update(admin, spec=CameraSpec(lines=[line(y)]))
